@@ -1,0 +1,3 @@
+"""The version of attention-suite, in its one place."""
+
+__version__ = "0.1.0"
