@@ -1,0 +1,26 @@
+"""Training: tasks, data modules, runs that can be resumed and repeated, and the command line.
+
+Needs the extra `train`; `core` itself does not import this package.
+"""
+
+try:
+    import lightning as _lightning  # noqa: F401
+    import torchmetrics as _torchmetrics  # noqa: F401
+except ModuleNotFoundError as error:
+    raise ModuleNotFoundError(
+        f'core.training needs {error.name}: pip install "attention-suite[train]"', name=error.name
+    ) from error
+
+from .data import DataModule, hash_arrays, hash_files
+from .metrics import classification_metrics, regression_metrics
+from .task import StepOutput, Task
+
+__all__ = [
+    "DataModule",
+    "StepOutput",
+    "Task",
+    "classification_metrics",
+    "hash_arrays",
+    "hash_files",
+    "regression_metrics",
+]

@@ -1,0 +1,188 @@
+"""The base of all tasks: a model, its loss and its metrics; optimisation is the same for all."""
+
+import math
+from collections.abc import Mapping
+from typing import Any, Literal, NamedTuple
+
+import lightning as L
+from torch import Tensor, nn
+from torch.optim import AdamW
+from torchmetrics import MeanMetric, MetricCollection
+
+from .data import DataModule
+from .optim import parameter_groups, warmup_cosine
+
+_NO_END = "trainer.max_epochs or trainer.max_steps: a cosine schedule needs an end, got -1 for both"
+
+
+class StepOutput(NamedTuple):
+    """What one batch gives: the mean loss, and what the metrics compare (None: the loss alone counts).
+
+    Shapes:
+        loss (); prediction (N, ...) and target (N, ...) as the task's metrics take them; size = N, the number of items
+        that the loss is a mean over (default: the target's length).
+    """
+
+    loss: Tensor
+    prediction: Tensor | None = None
+    target: Tensor | None = None
+    size: int | None = None
+
+
+class Task(L.LightningModule):
+    """A model and how it is trained. A subclass sets `self.model`, calls `use_metrics` and writes `shared_step`.
+
+    Logged: `train/loss`, `val/<metric>`, `test/<metric>` for the loss and every metric in use. Constructors take YAML
+    primitives only: they are stored in the checkpoint, which loads without running code.
+
+    Args:
+        lr: peak learning rate of AdamW.
+        weight_decay: on weights; biases, norms, embeddings and what the model's `no_weight_decay()` names have none.
+        betas: AdamW's two decay rates.
+        warmup_fraction: share of all steps in which the learning rate rises; then it falls along half a cosine.
+        warmup_epochs: the same in epochs, in place of the fraction.
+        lr_floor: learning rate of the last step, as a fraction of `lr`.
+    """
+
+    model: nn.Module
+
+    def __init__(
+        self,
+        lr: float = 1e-3,
+        weight_decay: float = 0.05,
+        betas: tuple[float, float] = (0.9, 0.999),
+        warmup_fraction: float = 0.05,
+        warmup_epochs: float | None = None,
+        lr_floor: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.save_hyperparameters()
+        if not 0.0 <= warmup_fraction < 1.0:
+            raise ValueError(f"warmup_fraction: expected 0 <= fraction < 1, got {warmup_fraction}")
+        self.lr, self.weight_decay, self.betas = lr, weight_decay, betas
+        self.warmup_fraction, self.warmup_epochs, self.lr_floor = warmup_fraction, warmup_epochs, lr_floor
+        self.train_loss = MeanMetric()
+        self.val_loss, self.test_loss = MeanMetric(), MeanMetric()
+        self.val_metrics: MetricCollection | None = None
+        self.test_metrics: MetricCollection | None = None
+        self.monitor, self.monitor_mode = "val/loss", "min"
+
+    def use_metrics(self, metrics: MetricCollection, main: str, mode: Literal["min", "max"]) -> None:
+        """Measure these beside the loss; `main` picks best.ckpt and stands in the progress bar."""
+        self.val_metrics, self.test_metrics = metrics.clone(), metrics.clone()
+        self.monitor, self.monitor_mode = f"val/{main}", mode
+
+    def shared_step(self, batch: Any, stage: str) -> StepOutput:
+        """Loss, predictions and targets of a batch; stage is "train", "val" or "test"."""
+        raise NotImplementedError(f"{type(self).__name__}.shared_step: answer a StepOutput")
+
+    def predict_step(self, batch: Any, batch_idx: int = 0) -> Mapping[str, Any]:
+        """Columns of the prediction table, "id" first: equally long tensors, arrays or lists."""
+        raise NotImplementedError(f"{type(self).__name__}.predict_step: answer the columns of a table")
+
+    def baselines(self, stage: str) -> Mapping[str, Mapping[str, float]]:
+        """Metrics of simpler methods on the same split, name -> {"<stage>/<metric>": value}; none by default."""
+        return {}
+
+    def training_step(self, batch: Any, batch_idx: int) -> Tensor:
+        """The loss of one batch."""
+        out = self.shared_step(batch, "train")
+        size = _size(out)
+        self.train_loss.update(out.loss.detach(), weight=size)
+        self.log("loss", out.loss.detach(), prog_bar=True, logger=False, batch_size=size)
+        return out.loss
+
+    def on_train_epoch_end(self) -> None:
+        """Log the epoch's mean loss and the learning rate of its last step."""
+        self.log("train/loss", self.train_loss.compute())
+        self.train_loss.reset()
+        self.log("lr", self.trainer.optimizers[0].param_groups[0]["lr"])
+
+    def validation_step(self, batch: Any, batch_idx: int) -> None:
+        """Update the validation metrics."""
+        self._evaluate(batch, "val", self.val_loss, self.val_metrics)
+
+    def test_step(self, batch: Any, batch_idx: int) -> None:
+        """Update the test metrics."""
+        self._evaluate(batch, "test", self.test_loss, self.test_metrics)
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the validation metrics."""
+        self._log_evaluation("val", self.val_loss, self.val_metrics)
+
+    def on_test_epoch_end(self) -> None:
+        """Log the test metrics."""
+        self._log_evaluation("test", self.test_loss, self.test_metrics)
+
+    def _evaluate(self, batch: Any, stage: str, loss: MeanMetric, metrics: MetricCollection | None) -> None:
+        out = self.shared_step(batch, stage)
+        if self.trainer.sanity_checking:  # a few samples, perhaps of one class only: no metric is defined on them
+            return
+        loss.update(out.loss, weight=_size(out))
+        if out.prediction is not None and metrics is not None:
+            metrics.update(out.prediction, out.target)
+
+    def _log_evaluation(self, stage: str, loss: MeanMetric, metrics: MetricCollection | None) -> None:
+        if self.trainer.sanity_checking:
+            return
+        values = {"loss": loss.compute(), **(metrics.compute() if metrics is not None else {})}
+        loss.reset()
+        if metrics is not None:
+            metrics.reset()
+        for name, value in values.items():
+            key = f"{stage}/{name}"
+            self.log(key, value.to(self.device), prog_bar=key == self.monitor)
+
+    def configure_optimizers(self) -> Any:
+        """AdamW with warm-up and cosine, stepped after every optimiser step."""
+        groups = parameter_groups(self, self.weight_decay)
+        optimizer = AdamW(groups, lr=self.lr, betas=(self.betas[0], self.betas[1]))
+        total, per_epoch = self.total_steps()
+        warmup = self.warmup_fraction * total if self.warmup_epochs is None else self.warmup_epochs * per_epoch
+        schedule = warmup_cosine(optimizer, total, min(round(warmup), total), self.lr_floor)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def total_steps(self) -> tuple[int, int]:
+        """Optimiser steps of the whole training and of one epoch.
+
+        Counted without creating the trainer's loaders (`Trainer.estimated_stepping_batches` does, before a resumed run
+        has restored its place in the epoch).
+        """
+        trainer = self.trainer
+        data = getattr(trainer, "datamodule", None)
+        epochs = trainer.max_epochs if trainer.max_epochs is not None else 1000
+        if not isinstance(data, DataModule):
+            total = trainer.estimated_stepping_batches
+            if math.isinf(total):
+                raise ValueError(
+                    "trainer.max_epochs or trainer.max_steps: a cosine schedule needs an end, got -1 for both"
+                )
+            return int(total), max(1, int(total) // max(1, epochs))
+        batches, limit = data.train_batches(), trainer.limit_train_batches
+        batches = min(batches, limit) if isinstance(limit, int) else int(batches * (1.0 if limit is None else limit))
+        per_epoch = max(1, math.ceil(batches / trainer.accumulate_grad_batches))
+        ends = [n for n in (epochs * per_epoch, trainer.max_steps) if n > 0]
+        if not ends:
+            raise ValueError(_NO_END)
+        return min(ends), per_epoch
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep the running mean of the training loss: a run resumed inside an epoch reports the whole epoch."""
+        checkpoint["train_loss"] = [self.train_loss.mean_value.clone(), self.train_loss.weight.clone()]
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Put the running mean of the training loss back."""
+        total, weight = checkpoint.get("train_loss", (0.0, 0.0))
+        self.train_loss.update(0.0, weight=0.0)
+        self.train_loss.mean_value, self.train_loss.weight = (
+            self.train_loss.mean_value + total,
+            self.train_loss.weight + weight,
+        )
+
+
+def _size(out: StepOutput) -> int:
+    if out.size is not None:
+        return out.size
+    if out.target is None:
+        raise ValueError("StepOutput.size: expected the number of items where there is no target, got None")
+    return len(out.target)
