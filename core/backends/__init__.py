@@ -1,0 +1,20 @@
+"""The ways to compute attention, one file each. All of them equal `reference`; none imports another.
+
+A backend is a module with
+
+- `NAME`;
+- `not_supported_reasons(problem) -> list[str]`: why it cannot serve this problem, empty if it can;
+- `cost(problem) -> Cost`: what a training step would cost;
+- `run(problem, seed) -> AttentionOutput`.
+
+None of them may look at tensor values to decide: a plan is made of shapes, dtypes and structure alone.
+"""
+
+from types import ModuleType
+
+from . import fused, reference
+
+# In order of preference: "auto" takes the first one that can serve.
+BACKENDS: dict[str, ModuleType] = {backend.NAME: backend for backend in (fused, reference)}
+
+__all__ = ["BACKENDS"]

@@ -1,0 +1,118 @@
+"""The definition of attention: every L x L tensor in the open, float32 or wider, differentiable twice.
+
+Each other backend is held against this one. It isolates values that are not finite pair by pair: a query that may not
+see a NaN or an infinity is exactly as if it stood in a finite world, in the output and in every gradient.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from .. import dropout
+from ..cost import Cost
+from ..problem import AttentionOutput, Problem
+
+NAME = "reference"
+
+
+def not_supported_reasons(problem: Problem) -> list[str]:
+    """Say why this problem cannot be served: it always can."""
+    return []
+
+
+def cost(problem: Problem) -> Cost:
+    """Estimate a training step: six matrix products; about ten L x L tensors at the peak."""
+    p = problem
+    pairs = p.B * p.H * p.Lq * p.Lk
+    size = p.compute_dtype.itemsize
+    linear = p.B * p.H * (p.Lq + p.Lk) * (p.q.shape[3] + p.v.shape[3])
+    held = 9 + 3 * (p.bias is not None) + 3 * (p.dropout_p > 0) + ("entropy" in p.need)
+    return Cost(
+        flops=6 * pairs * (p.q.shape[3] + p.v.shape[3]),
+        peak_bytes=pairs * held * size + 3 * linear * size,
+        memory="O(L^2): every weight is held",
+    )
+
+
+def run(problem: Problem, seed: Tensor | None) -> AttentionOutput:
+    """Compute attention as the contract defines it."""
+    p, dtype = problem, problem.compute_dtype
+    q, q_bad = _finite(p.q.to(dtype))
+    k, k_bad = _finite(_repeat(p.k, p.groups).to(dtype))
+    v, v_bad = _finite(_repeat(p.v, p.groups).to(dtype))
+
+    allowed, bias = _structure(p)
+    logits = p.score.prepare(q) @ p.score.prepare(k).mT
+    q_offset, k_offset = p.score.offset(q), p.score.offset(k)
+    if q_offset is not None and k_offset is not None:
+        logits = logits + q_offset[..., :, None] + k_offset[..., None, :]
+    logits = logits * _heads(p.scale)
+    if bias is not None:
+        logits = logits + bias.to(dtype)
+    logits = logits / _heads(p.temperature)
+    logits = torch.where(q_bad[..., :, None] | k_bad[..., None, :], torch.nan, logits)
+    logits = torch.where(allowed, logits, -torch.inf)
+
+    alive = allowed.any(dim=-1)
+    peak = logits.detach().amax(dim=-1) if p.Lk else logits.new_zeros(logits.shape[:-1])
+    peak = torch.where(peak.isfinite(), peak, 0.0)
+    exponentials = (logits - peak[..., None]).exp()
+    total = torch.where(alive, exponentials.sum(dim=-1), 1.0)
+    weights = exponentials / total[..., None]
+
+    kept = weights if seed is None else _drop(weights, seed, p.dropout_p)
+    out = kept @ v
+    out = torch.where((allowed & v_bad[..., None, :]).any(dim=-1)[..., None], torch.nan, out)
+
+    finite_lse = peak + total.log()
+    entropy = None
+    if "entropy" in p.need:
+        mean_logit = (weights * torch.where(allowed, logits, 0.0)).sum(dim=-1)
+        entropy = torch.where(alive, finite_lse - mean_logit, 0.0)
+    return AttentionOutput(
+        out=out.to(p.q.dtype),
+        lse=torch.where(alive, finite_lse, -torch.inf) if "lse" in p.need else None,
+        entropy=entropy,
+        weights=weights.to(p.q.dtype) if "weights" in p.need else None,
+        pair_weights=p.pair_mask().gather_pairs(weights).to(p.q.dtype) if "pair_weights" in p.need else None,
+    )
+
+
+def _structure(p: Problem) -> tuple[Tensor, Tensor | None]:
+    """Answer the allowed pairs, expanded to (B, H, Lq, Lk), and the bias with 0 at the others."""
+    sizes = (p.B, p.H, p.Lq, p.Lk)
+    allowed = torch.ones((), dtype=torch.bool, device=p.q.device)
+    for mask in (p.pattern, p.padding):
+        if mask is not None:
+            allowed = allowed & mask.materialize(*sizes, device=p.q.device)
+    bias = None
+    if p.bias is not None:
+        bias = p.bias.materialize(*sizes, device=p.q.device)
+        allowed = allowed & ~torch.isneginf(bias)
+        bias = torch.where(allowed, bias, 0.0)
+    return allowed.expand(sizes), bias
+
+
+def _finite(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Answer x with 0 in the place of what is not finite, and which vectors that touched."""
+    finite = x.isfinite()
+    return torch.where(finite, x, 0.0), ~finite.all(dim=-1)
+
+
+def _repeat(x: Tensor, groups: int) -> Tensor:
+    return x if groups == 1 else x.repeat_interleave(groups, dim=1)
+
+
+def _heads(value: float | Tensor) -> float | Tensor:
+    return value[:, None, None] if isinstance(value, Tensor) and value.ndim else value
+
+
+def _drop(weights: Tensor, seed: Tensor, p: float) -> Tensor:
+    B, H, Lq, Lk = weights.shape
+    place = weights.device
+    b = torch.arange(B, device=place)[:, None, None, None]
+    h = torch.arange(H, device=place)[:, None, None]
+    i = torch.arange(Lq, device=place)[:, None]
+    j = torch.arange(Lk, device=place)
+    return torch.where(dropout.keep(seed, p, b, h, i, j, H), weights / (1.0 - p), 0.0)

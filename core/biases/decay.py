@@ -1,0 +1,135 @@
+"""Biases that fall with distance, in time or in space: the weights decay with a half-life or a half-distance."""
+
+from __future__ import annotations
+
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor
+
+from ..masks.time import check_times
+from ..symbolic import expect_shape, node
+from .base import Bias, at_least_float32, check_constant, check_per_head, per_head
+
+Kernel = Literal["exponential", "logarithmic", "gaussian"]
+
+
+def decay_kernel(kernel: Kernel, d: Tensor) -> Tensor:
+    """f(d) = d (exponential), log(1 + d) (logarithmic) or d^2 (gaussian): named after what they do to the weights."""
+    if kernel == "exponential":
+        return d
+    return torch.log1p(d) if kernel == "logarithmic" else d.square()
+
+
+@node
+class TimeDecay(Bias):
+    """bias(b, h, i, j) = -rate[h] * f(|times[b, i] - key_times[b, j]|), f(d) = d, log(1 + d) or d^2.
+
+    With the exponential kernel a weight halves every temperature * ln 2 / rate units of time.
+
+    Args:
+        times: Times of the queries in the data's unit, integer or floating. Differences are taken in their own dtype,
+            so large integer times (such as seconds since an epoch) lose nothing.
+        rate: Decay per unit of f; a number, or a tensor that may require grad.
+        kernel: f, by the shape it gives the weights: "exponential", "logarithmic" or "gaussian".
+        key_times: Times of the keys; None means those of the queries.
+
+    Shapes:
+        times: (B, Lq).
+        rate: scalar or (H,).
+        key_times: (B, Lk), required when Lq != Lk.
+
+    Raises:
+        TypeError: times or key_times is not a tensor.
+        ValueError: A shape does not fit, the kernel is unknown, or times require grad.
+    """
+
+    times: Tensor
+    rate: float | Tensor
+    kernel: Kernel = "exponential"
+    key_times: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        check_constant("TimeDecay.times", self.times)
+        if self.key_times is not None:
+            check_constant("TimeDecay.key_times", self.key_times)
+        _check_kernel("TimeDecay", self.kernel)
+
+    def _validate(self, B: int, H: int, Lq: int, Lk: int) -> None:
+        check_times("TimeDecay", self.times, self.key_times, B, Lq, Lk)
+        check_per_head("TimeDecay.rate", self.rate, H)
+
+    def _dense(self, B: int, H: int, Lq: int, Lk: int, device: torch.device) -> Tensor:
+        times = _exact(self.times)
+        key_times = times if self.key_times is None else _exact(self.key_times)
+        distance = at_least_float32((times[:, :, None] - key_times[:, None, :]).abs())
+        return _decay(self.rate, decay_kernel(self.kernel, distance)[:, None])
+
+
+@node
+class DistanceDecay(Bias):
+    """bias(b, h, i, j) = -rate[h] * f(|x_i - y_j|) with the Euclidean norm; f as in TimeDecay.
+
+    Args:
+        positions: Positions of the queries, in the data's unit.
+        rate: Decay per unit of f; a number, or a tensor that may require grad.
+        kernel: f, by the shape it gives the weights: "exponential", "logarithmic" or "gaussian".
+        key_positions: Positions of the keys; None means those of the queries.
+
+    Shapes:
+        positions: (B, Lq, n).
+        rate: scalar or (H,).
+        key_positions: (B, Lk, n), required when Lq != Lk.
+
+    Raises:
+        TypeError: positions or key_positions is not a tensor.
+        ValueError: A shape does not fit, the kernel is unknown, or positions require grad.
+    """
+
+    positions: Tensor
+    rate: float | Tensor
+    kernel: Kernel = "exponential"
+    key_positions: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        check_constant("DistanceDecay.positions", self.positions)
+        if self.key_positions is not None:
+            check_constant("DistanceDecay.key_positions", self.key_positions)
+        _check_kernel("DistanceDecay", self.kernel)
+
+    def _validate(self, B: int, H: int, Lq: int, Lk: int) -> None:
+        x, y = self.positions, self.key_positions
+        expect_shape("DistanceDecay.positions", x, x.ndim == 3 and tuple(x.shape[:2]) == (B, Lq), f"({B}, {Lq}, n)")
+        if y is not None:
+            expected = (B, Lk, x.shape[2])
+            expect_shape("DistanceDecay.key_positions", y, tuple(y.shape) == expected, f"(B, Lk, n) = {expected}")
+        elif Lq != Lk:
+            raise ValueError(
+                f"DistanceDecay.key_positions is required where Lq ({Lq}) differs from Lk ({Lk}), got None"
+            )
+        check_per_head("DistanceDecay.rate", self.rate, H)
+
+    def _dense(self, B: int, H: int, Lq: int, Lk: int, device: torch.device) -> Tensor:
+        x = at_least_float32(self.positions)
+        y = x if self.key_positions is None else at_least_float32(self.key_positions)
+        # cdist's default may go through a matrix product, which rounds the distance of a point to itself away from 0.
+        distance = torch.cdist(x, y.to(x.dtype), compute_mode="donot_use_mm_for_euclid_dist")
+        return _decay(self.rate, decay_kernel(self.kernel, distance)[:, None])
+
+
+def _decay(rate: float | Tensor, f: Tensor) -> Tensor:
+    """Answer -rate * f; a pair whose f is not finite keeps that, but adds nothing to the gradient of the rate."""
+    finite = f.isfinite()
+    return torch.where(finite, -per_head(rate) * torch.where(finite, f, 0.0), -f)
+
+
+def _exact(times: Tensor) -> Tensor:
+    """Leave float64 and integers as they are (differences of int64 are exact), widen the others."""
+    if times.dtype.is_floating_point:
+        return at_least_float32(times)
+    return times.long()
+
+
+def _check_kernel(owner: str, kernel: str) -> None:
+    if kernel not in get_args(Kernel):
+        raise ValueError(f"{owner}.kernel is {kernel!r}, expected one of {', '.join(map(repr, get_args(Kernel)))}")

@@ -1,0 +1,62 @@
+"""A bias on the edges of a graph."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ..masks.pairs import check_edge_range, check_edges
+from ..symbolic import expect_shape, expect_tensor, node
+from .base import Bias, at_least_float32
+
+
+@node
+class EdgeBias(Bias):
+    """bias(b, h, i, j) = the sum of value[e, h] over the edges e from key j to query i; 0 off the edges.
+
+    Args:
+        edge_index: Row 0 the key (PyG's source), row 1 the query (PyG's target). Duplicate edges add.
+        value: The numbers, for all heads or per head; may require grad.
+        batch: The item that each edge belongs to; None puts every edge in every item.
+
+    Shapes:
+        edge_index: (2, E) integer.
+        value: (E,) or (E, H).
+        batch: (E,) integer.
+
+    Raises:
+        TypeError: A field is not a tensor of the right kind.
+        ValueError: A shape or an index does not fit.
+    """
+
+    edge_index: Tensor
+    value: Tensor
+    batch: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        expect_tensor("EdgeBias.edge_index", self.edge_index, integer=True)
+        expect_tensor("EdgeBias.value", self.value)
+        check_edges("EdgeBias", self.edge_index, batch=self.batch)
+        expect_shape(
+            "EdgeBias.value",
+            self.value,
+            self.value.ndim in (1, 2) and self.value.shape[0] == self.edge_index.shape[1],
+            f"(E,) or (E, H) with E={self.edge_index.shape[1]}",
+        )
+
+    def _validate(self, B: int, H: int, Lq: int, Lk: int) -> None:
+        check_edge_range("EdgeBias", self.edge_index, self.batch, B, Lq, Lk)
+        expect_shape(
+            "EdgeBias.value",
+            self.value,
+            self.value.ndim == 1 or self.value.shape[1] == H,
+            f"(E,) or (E, H) with H={H}",
+        )
+
+    def _dense(self, B: int, H: int, Lq: int, Lk: int, device: torch.device) -> Tensor:
+        value = at_least_float32(self.value)
+        value = value if value.ndim == 2 else value[:, None]
+        key, query = self.edge_index
+        item = torch.zeros_like(key) if self.batch is None else self.batch
+        dense = value.new_zeros(1 if self.batch is None else B, Lq, Lk, value.shape[1])
+        return dense.index_put((item, query, key), value, accumulate=True).permute(0, 3, 1, 2)

@@ -1,0 +1,42 @@
+"""A bias that belongs to the key alone."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ..symbolic import expect_shape, expect_tensor, node
+from .base import Bias, at_least_float32
+
+
+@node
+class KeyBias(Bias):
+    """bias(b, h, i, j) = value[b, h, j], the same for every query: a prior log-odds of each key.
+
+    Args:
+        value: The numbers; may require grad.
+
+    Shapes:
+        value: (B, Lk) or (B, H, Lk).
+
+    Raises:
+        TypeError: value is not a tensor.
+        ValueError: The shape does not fit.
+    """
+
+    value: Tensor
+
+    def __post_init__(self) -> None:
+        expect_tensor("KeyBias.value", self.value)
+
+    def _validate(self, B: int, H: int, Lq: int, Lk: int) -> None:
+        expect_shape(
+            "KeyBias.value",
+            self.value,
+            tuple(self.value.shape) in ((B, Lk), (B, H, Lk)),
+            f"({B}, {Lk}) or ({B}, {H}, {Lk})",
+        )
+
+    def _dense(self, B: int, H: int, Lq: int, Lk: int, device: torch.device) -> Tensor:
+        value = at_least_float32(self.value)
+        return value[:, None, None, :] if value.ndim == 2 else value[:, :, None, :]

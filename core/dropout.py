@@ -1,0 +1,58 @@
+"""Dropout of attention weights as a pure function of seed and place.
+
+keep(b, h, i, j) = mix(row(seed, b, h, i) XOR column(seed, j)) >= p * 2^32
+
+`mix` is a bijection of 32-bit words with full avalanche, and `row` and `column` are two more rounds of it. So the same
+weights are dropped on every backend and device, for every tile size, and again in backward and in a checkpoint's second
+forward. All arithmetic is on non-negative int64 below 2^63, hence exact everywhere.
+
+References:
+    Ettinger: Prospecting for Hash Functions (2018), constants of the 32-bit mixer `lowbias32` with 31-bit multipliers.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+_WORD = 0xFFFFFFFF
+_FIRST = 0x7FEB352D
+_SECOND = 0x68E31DA5
+_GOLDEN = 0x1E3779B9
+
+
+def draw_seed(generator: torch.Generator | None, device: torch.device) -> Tensor:
+    """Draw the seed of one call: a scalar int64 in [0, 2^31), on `device`.
+
+    Args:
+        generator: Where to draw from; None is the default generator of `device`. A generator of another device works.
+        device: Where the seed is wanted.
+    """
+    place = device if generator is None else generator.device
+    return torch.randint(2**31 - 1, (), generator=generator, device=place).to(device)
+
+
+def keep(seed: Tensor, p: float, b: Tensor, h: Tensor, i: Tensor, j: Tensor, H: int) -> Tensor:
+    """Answer which weights stay, each with probability 1 - p.
+
+    Args:
+        seed: Scalar int64 from `draw_seed`.
+        p: Probability of dropping a weight.
+        b: Items of the batch, int64.
+        h: Query heads, int64.
+        i: Queries, int64.
+        j: Keys, int64.
+        H: Number of query heads.
+
+    Shapes:
+        b, h, i and j broadcast against each other; the answer is bool of that shape.
+    """
+    row = _mix(_mix(_mix(seed ^ _GOLDEN) ^ (b * H + h)) ^ i)
+    column = _mix(_mix(seed) ^ j)
+    return _mix(row ^ column) >= round(p * 2**32)
+
+
+def _mix(x: Tensor) -> Tensor:
+    x = ((x ^ (x >> 16)) * _FIRST) & _WORD
+    x = ((x ^ (x >> 15)) * _SECOND) & _WORD
+    return x ^ (x >> 16)

@@ -1,0 +1,164 @@
+"""The base of every mask, and the combinations &, | and ~."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import reduce
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from ..symbolic import Symbolic, node
+
+if TYPE_CHECKING:
+    from .padding import Padding
+
+
+class Mask(Symbolic):
+    """A boolean relation between queries and keys; True means that the query may attend to the key."""
+
+    is_padding = False
+
+    def materialize(self, B: int, H: int, Lq: int, Lk: int, device: torch.device | str | None = None) -> Tensor:
+        """Compute the mask as a tensor.
+
+        Args:
+            B: Batch size.
+            H: Number of query heads.
+            Lq: Number of queries.
+            Lk: Number of keys.
+            device: Where to put a mask that holds no tensor of its own; the others answer where their tensors are.
+
+        Shapes:
+            Answer: bool, 4-D, broadcastable to (B, H, Lq, Lk).
+
+        Raises:
+            ValueError: The mask does not fit these sizes.
+        """
+        place = next((t.device for _, t in self.tensors()), torch.device(device or torch.get_default_device()))
+        self.validate(B, H, Lq, Lk, place)
+        return self._dense(B, H, Lq, Lk, place)
+
+    def _dense(self, B: int, H: int, Lq: int, Lk: int, device: torch.device) -> Tensor:
+        raise TypeError(f"{type(self).__name__} must define _dense")
+
+    def leaves(self) -> Iterator[Mask]:
+        """Go through the masks that this one is combined from."""
+        yield self
+
+    def __and__(self, other: Mask) -> Mask:
+        return And((*_parts(self, And), *_parts(other, And))) if isinstance(other, Mask) else NotImplemented
+
+    def __or__(self, other: Mask) -> Mask:
+        return Or((*_parts(self, Or), *_parts(other, Or))) if isinstance(other, Mask) else NotImplemented
+
+    def __invert__(self) -> Mask:
+        return Not(self)
+
+
+@node
+class And(Mask):
+    """allowed(i, j) = all of the parts allow (i, j)."""
+
+    parts: tuple[Mask, ...]
+
+    def _dense(self, B: int, H: int, Lq: int, Lk: int, device: torch.device) -> Tensor:
+        return _combine(self.parts, torch.logical_and, B, H, Lq, Lk, device)
+
+    def _validate(self, B: int, H: int, Lq: int, Lk: int) -> None:
+        _validate_all(self.parts, B, H, Lq, Lk)
+
+    def leaves(self) -> Iterator[Mask]:
+        """Go through the masks that this one is combined from."""
+        for part in self.parts:
+            yield from part.leaves()
+
+
+@node
+class Or(Mask):
+    """allowed(i, j) = any of the parts allows (i, j). Padding is refused here: it can only be conjoined."""
+
+    parts: tuple[Mask, ...]
+
+    def __post_init__(self) -> None:
+        for part in self.parts:
+            _refuse_padding(part, "|")
+
+    def _dense(self, B: int, H: int, Lq: int, Lk: int, device: torch.device) -> Tensor:
+        return _combine(self.parts, torch.logical_or, B, H, Lq, Lk, device)
+
+    def _validate(self, B: int, H: int, Lq: int, Lk: int) -> None:
+        _validate_all(self.parts, B, H, Lq, Lk)
+
+    def leaves(self) -> Iterator[Mask]:
+        """Go through the masks that this one is combined from."""
+        for part in self.parts:
+            yield from part.leaves()
+
+
+@node
+class Not(Mask):
+    """allowed(i, j) = the part does not allow (i, j). Padding is refused here."""
+
+    part: Mask
+
+    def __post_init__(self) -> None:
+        _refuse_padding(self.part, "~")
+
+    def _dense(self, B: int, H: int, Lq: int, Lk: int, device: torch.device) -> Tensor:
+        return ~self.part._dense(B, H, Lq, Lk, device)
+
+    def _validate(self, B: int, H: int, Lq: int, Lk: int) -> None:
+        self.part._validate(B, H, Lq, Lk)
+
+    def leaves(self) -> Iterator[Mask]:
+        """Go through the masks that this one is combined from."""
+        yield from self.part.leaves()
+
+
+def split(mask: Mask | None) -> tuple[Mask | None, Padding | None]:
+    """Separate the padding, which says what is real, from the pattern, which says who sees whom.
+
+    Several paddings are merged into the one that keeps what all of them keep.
+    """
+    from .padding import Padding, merge
+
+    if mask is None:
+        return None, None
+    parts = _parts(mask, And)
+    pattern = tuple(part for part in parts if not isinstance(part, Padding))
+    paddings = [part for part in parts if isinstance(part, Padding)]
+    padding = reduce(merge, paddings) if paddings else None
+    if len(pattern) > 1:
+        return And(pattern), padding
+    return (pattern[0] if pattern else None), padding
+
+
+def _parts(mask: Mask, kind: type[And] | type[Or]) -> tuple[Mask, ...]:
+    return mask.parts if isinstance(mask, kind) else (mask,)
+
+
+def _refuse_padding(mask: Mask, operator: str) -> None:
+    if any(leaf.is_padding for leaf in mask.leaves()):
+        raise ValueError(
+            f"Padding under {operator}: padding says which keys exist, so it is conjoined with the whole pattern, "
+            "expected (pattern) & Padding(...)"
+        )
+
+
+def _validate_all(parts: tuple[Mask, ...], B: int, H: int, Lq: int, Lk: int) -> None:
+    for part in parts:
+        part._validate(B, H, Lq, Lk)
+
+
+def _combine(
+    parts: tuple[Mask, ...],
+    operator: Callable[[Tensor, Tensor], Tensor],
+    B: int,
+    H: int,
+    Lq: int,
+    Lk: int,
+    device: torch.device,
+) -> Tensor:
+    return reduce(operator, (part._dense(B, H, Lq, Lk, device) for part in parts))

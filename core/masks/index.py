@@ -1,0 +1,118 @@
+"""Masks by position in the sequence: causal, window, dilated, global."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ..symbolic import check_range, expect_shape, expect_tensor, node
+from .base import Mask
+
+
+def relative_index(Lq: int, Lk: int, device: torch.device) -> Tensor:
+    """Answer j - i, with the last query aligned with the last key.
+
+    Shapes:
+        Answer: (Lq, Lk) int64.
+    """
+    i = torch.arange(Lk - Lq, Lk, device=device)
+    return torch.arange(Lk, device=device) - i[:, None]
+
+
+@node
+class Causal(Mask):
+    """allowed(i, j) = j <= i: by index, so events that share a time still see only those listed before them."""
+
+    def _dense(self, B: int, H: int, Lq: int, Lk: int, device: torch.device) -> Tensor:
+        return (relative_index(Lq, Lk, device) <= 0)[None, None]
+
+
+@node
+class Window(Mask):
+    """allowed(i, j) = -left <= j - i <= right, both ends included.
+
+    Args:
+        left: How many positions before the query are visible.
+        right: How many positions after the query are visible.
+
+    Raises:
+        ValueError: left or right is negative.
+    """
+
+    left: int
+    right: int
+
+    def __post_init__(self) -> None:
+        _check_counts("Window", left=self.left, right=self.right)
+
+    def _dense(self, B: int, H: int, Lq: int, Lk: int, device: torch.device) -> Tensor:
+        offset = relative_index(Lq, Lk, device)
+        return ((offset >= -self.left) & (offset <= self.right))[None, None]
+
+
+@node
+class Dilated(Mask):
+    """allowed(i, j) = j - i is s * dilation with -left <= s <= right.
+
+    Args:
+        left: How many steps before the query are visible; a step is `dilation` positions.
+        right: How many steps after the query are visible.
+        dilation: Positions in a step; 1 makes this a Window.
+
+    Raises:
+        ValueError: left or right is negative, or dilation is below 1.
+    """
+
+    left: int
+    right: int
+    dilation: int
+
+    def __post_init__(self) -> None:
+        _check_counts("Dilated", left=self.left, right=self.right)
+        if self.dilation < 1:
+            raise ValueError(f"Dilated.dilation is {self.dilation}, expected at least 1")
+
+    def _dense(self, B: int, H: int, Lq: int, Lk: int, device: torch.device) -> Tensor:
+        offset = relative_index(Lq, Lk, device)
+        inside = (offset >= -self.left * self.dilation) & (offset <= self.right * self.dilation)
+        return (inside & (offset % self.dilation == 0))[None, None]
+
+
+@node
+class Global(Mask):
+    """allowed(i, j) = i or j is a global position: those see all and are seen by all.
+
+    Args:
+        index: The global positions, counted over the keys; -1 is an unused place in a ragged batch.
+
+    Shapes:
+        index: (n,) or (B, n) integer.
+
+    Raises:
+        TypeError: index is not an integer tensor.
+        ValueError: A shape or a position does not fit.
+    """
+
+    index: Tensor
+
+    def __post_init__(self) -> None:
+        expect_tensor("Global.index", self.index, integer=True)
+        expect_shape("Global.index", self.index, self.index.ndim in (1, 2), "(n,) or (B, n)")
+
+    def _validate(self, B: int, H: int, Lq: int, Lk: int) -> None:
+        expect_shape("Global.index", self.index, self.index.ndim == 1 or self.index.shape[0] == B, f"(n,) or ({B}, n)")
+        check_range("Global.index", self.index, -1, Lk, "positions (or -1, unused)")
+
+    def _dense(self, B: int, H: int, Lq: int, Lk: int, device: torch.device) -> Tensor:
+        index = self.index if self.index.ndim == 2 else self.index[None]
+        keys = torch.zeros(index.shape[0], Lk + 1, dtype=torch.bool, device=device)
+        keys = keys.scatter(1, torch.where(index < 0, Lk, index), True)[:, :Lk]
+        position = torch.arange(Lk - Lq, Lk, device=device)
+        queries = keys[:, position.clamp_min(0)] & (position >= 0)
+        return (queries[:, :, None] | keys[:, None, :])[:, None]
+
+
+def _check_counts(mask: str, **counts: int) -> None:
+    for name, count in counts.items():
+        if count < 0:
+            raise ValueError(f"{mask}.{name} is {count}, expected 0 or more")

@@ -1,0 +1,96 @@
+"""Which keys and queries are real and which only fill up the batch."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ..symbolic import check_range, expect_shape, expect_tensor, node
+from .base import Mask
+
+
+@node
+class Padding(Mask):
+    """allowed(b, i, j) = key j of item b is real (and query i is, where `queries` is given).
+
+    Padding is validity, not a pattern: it may only be conjoined (&). Rows that `queries` rules out come out exactly 0.
+
+    Args:
+        keys: Lengths or a keep mask of the keys.
+        queries: The same for the queries; None leaves every query in. Give the very same tensor as `keys` in
+            self-attention: it lets a backend see that both sides are padded alike.
+
+    Shapes:
+        keys: (B,) integer lengths, or (B, Lk) bool, True for real.
+        queries: (B,) integer lengths, or (B, Lq) bool, True for real.
+
+    Raises:
+        TypeError: keys or queries is not a tensor, or has another dtype.
+        ValueError: A shape or a length does not fit.
+    """
+
+    keys: Tensor
+    queries: Tensor | None = None
+
+    is_padding = True
+
+    def __post_init__(self) -> None:
+        _check_form("Padding.keys", self.keys)
+        if self.queries is not None:
+            _check_form("Padding.queries", self.queries)
+
+    def keep_keys(self, Lk: int) -> Tensor:
+        """Answer (B, Lk) bool: which keys are real."""
+        return _keep(self.keys, Lk)
+
+    def keep_queries(self, Lq: int) -> Tensor | None:
+        """Answer (B, Lq) bool: which queries are real; None if all of them are."""
+        return None if self.queries is None else _keep(self.queries, Lq)
+
+    def _validate(self, B: int, H: int, Lq: int, Lk: int) -> None:
+        _check_sizes("Padding.keys", self.keys, B, Lk, "Lk")
+        if self.queries is not None:
+            _check_sizes("Padding.queries", self.queries, B, Lq, "Lq")
+
+    def _dense(self, B: int, H: int, Lq: int, Lk: int, device: torch.device) -> Tensor:
+        allowed = self.keep_keys(Lk)[:, None, None, :]
+        queries = self.keep_queries(Lq)
+        return allowed if queries is None else allowed & queries[:, None, :, None]
+
+
+def merge(a: Padding, b: Padding) -> Padding:
+    """Answer the padding that keeps what both keep."""
+    if a is b:
+        return a
+    keys = _both(a.keys, b.keys)
+    if a.queries is a.keys and b.queries is b.keys:
+        return Padding(keys, keys)
+    if a.queries is None or b.queries is None:
+        return Padding(keys, b.queries if a.queries is None else a.queries)
+    return Padding(keys, _both(a.queries, b.queries))
+
+
+def _both(a: Tensor, b: Tensor) -> Tensor:
+    if a is b:
+        return a
+    if a.ndim == 1 and b.ndim == 1:
+        return torch.minimum(a, b)
+    L = a.shape[1] if a.ndim == 2 else b.shape[1]
+    return _keep(a, L) & _keep(b, L)
+
+
+def _keep(form: Tensor, L: int) -> Tensor:
+    return form if form.ndim == 2 else torch.arange(L, device=form.device) < form[:, None]
+
+
+def _check_form(name: str, form: Tensor) -> None:
+    expect_tensor(name, form)
+    expect_shape(name, form, form.ndim in (1, 2), "integer lengths (B,) or a bool keep mask (B, L)")
+    expect_tensor(name, form, integer=form.ndim == 1, boolean=form.ndim == 2)
+
+
+def _check_sizes(name: str, form: Tensor, B: int, L: int, L_name: str) -> None:
+    expected = (B,) if form.ndim == 1 else (B, L)
+    expect_shape(name, form, tuple(form.shape) == expected, f"{expected} for B={B}, {L_name}={L}")
+    if form.ndim == 1:
+        check_range(name, form, 0, L + 1, "lengths")

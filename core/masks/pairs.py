@@ -1,0 +1,191 @@
+"""Masks that list the allowed pairs: nearest neighbours and graph edges."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ..symbolic import check_range, expect_shape, expect_tensor, node
+from .base import Mask
+
+
+class PairMask(Mask):
+    """A mask that lists its pairs, so that `need=("pair_weights",)` can answer one weight per head and pair."""
+
+    def gather_pairs(self, dense: Tensor) -> Tensor:
+        """Pick the listed pairs out of a dense (B, H, Lq, Lk) tensor; unused places answer 0."""
+        raise TypeError(f"{type(self).__name__} must define gather_pairs")
+
+
+@node
+class Neighbours(PairMask):
+    """allowed(b, i, j) = j is in index[b, i]. Directed: j may be a neighbour of i and not the reverse.
+
+    Args:
+        index: The keys that each query sees; -1 is an unused place.
+
+    Shapes:
+        index: (Lq, k) or (B, Lq, k) integer.
+        pair_weights: (B, H, Lq, k), 0 at unused places.
+
+    Raises:
+        TypeError: index is not an integer tensor.
+        ValueError: A shape or an index does not fit.
+    """
+
+    index: Tensor
+
+    def __post_init__(self) -> None:
+        expect_tensor("Neighbours.index", self.index, integer=True)
+        expect_shape("Neighbours.index", self.index, self.index.ndim in (2, 3), "(Lq, k) or (B, Lq, k)")
+
+    @classmethod
+    def from_positions(
+        cls, x: Tensor, k: int, include_self: bool = True, *, keep: Tensor | None = None, block: int = 1024
+    ) -> Neighbours:
+        """Make the mask of the k nearest points in Euclidean distance; ties go to the lower index.
+
+        Args:
+            x: Positions; no gradient flows through the choice of neighbours.
+            k: Number of neighbours, the point itself included if `include_self`.
+            include_self: Whether a point is its own nearest neighbour, or never one.
+            keep: Which points are real. The others are nobody's neighbours and have none; the same goes for points
+                with a position that is not finite, which only see themselves.
+            block: Queries per block of the distance computation, which bounds the memory to block * L distances.
+
+        Shapes:
+            x: (L, n) or (B, L, n).
+            keep: (L,) or (B, L) bool, as x.
+
+        Raises:
+            ValueError: k is not in 1 ... L (or L - 1 without self), or a shape does not fit.
+        """
+        expect_tensor("x", x)
+        expect_shape("x", x, x.ndim in (2, 3), "(L, n) or (B, L, n)")
+        L = x.shape[-2]
+        most = L if include_self else L - 1
+        if not 1 <= k <= most:
+            raise ValueError(f"k is {k}, expected 1 to {most} for L={L}, include_self={include_self}")
+        if keep is not None:
+            expect_tensor("keep", keep, boolean=True)
+            expect_shape("keep", keep, keep.shape == x.shape[:-1], f"{tuple(x.shape[:-1])}")
+        points = x.detach() if x.dtype.is_floating_point else x.detach().double()
+        points = points if points.dtype == torch.float64 else points.float()
+        own = torch.arange(L, device=x.device)
+        found = []
+        for start in range(0, L, block):
+            rows = own[start : start + block]
+            # cdist's default may go through a matrix product, whose rounding breaks ties at random.
+            distance = torch.cdist(
+                points[..., start : start + block, :], points, compute_mode="donot_use_mm_for_euclid_dist"
+            )
+            itself = rows[:, None] == own
+            distance = torch.where(distance.isnan(), torch.inf, distance)
+            distance = distance.masked_fill(itself, -1.0 if include_self else torch.inf)
+            if keep is not None:
+                distance = torch.where(keep[..., None, :], distance, torch.inf)
+            nearest, index = distance.sort(dim=-1, stable=True)
+            used = ~torch.isposinf(nearest) if keep is None else ~torch.isposinf(nearest) & keep[..., rows, None]
+            found.append(torch.where(used, index, -1)[..., :k])
+        return cls(torch.cat(found, dim=-2) if found else own.new_empty(*x.shape[:-1], k))
+
+    def _validate(self, B: int, H: int, Lq: int, Lk: int) -> None:
+        expected = (Lq,) if self.index.ndim == 2 else (B, Lq)
+        expect_shape(
+            "Neighbours.index",
+            self.index,
+            tuple(self.index.shape[:-1]) == expected,
+            f"({Lq}, k) or ({B}, {Lq}, k)",
+        )
+        check_range("Neighbours.index", self.index, -1, Lk, "keys (or -1, unused)")
+
+    def _dense(self, B: int, H: int, Lq: int, Lk: int, device: torch.device) -> Tensor:
+        index = self.index if self.index.ndim == 3 else self.index[None]
+        dense = torch.zeros(*index.shape[:-1], Lk + 1, dtype=torch.bool, device=device)
+        return dense.scatter(-1, torch.where(index < 0, Lk, index), True)[..., :Lk][:, None]
+
+    def gather_pairs(self, dense: Tensor) -> Tensor:
+        """Pick the listed pairs out of (B, H, Lq, Lk); the answer is (B, H, Lq, k)."""
+        index = self.index if self.index.ndim == 3 else self.index[None]
+        index = index[:, None].expand(*dense.shape[:3], -1)
+        return torch.where(index < 0, 0.0, dense.gather(-1, index.clamp_min(0)))
+
+
+@node
+class Edges(PairMask):
+    """allowed(b, h, i, j) = there is an edge from key j to query i: a message flows from row 0 to row 1.
+
+    Args:
+        edge_index: Row 0 the key (PyG's source), row 1 the query (PyG's target). An edge listed twice allows its pair
+            as one listed once does.
+        batch: The item that each edge belongs to; None puts every edge in every item.
+        head: The query head that each edge belongs to; None gives every edge to every head.
+
+    Shapes:
+        edge_index: (2, E) integer.
+        batch: (E,) integer.
+        head: (E,) integer.
+        pair_weights: (B, H, E), or (H, E) where `batch` is given; 0 where the edge belongs to another head.
+
+    Raises:
+        TypeError: A field is not an integer tensor.
+        ValueError: A shape or an index does not fit.
+    """
+
+    edge_index: Tensor
+    batch: Tensor | None = None
+    head: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        expect_tensor("Edges.edge_index", self.edge_index, integer=True)
+        check_edges("Edges", self.edge_index, batch=self.batch, head=self.head)
+
+    def _validate(self, B: int, H: int, Lq: int, Lk: int) -> None:
+        check_edge_range("Edges", self.edge_index, self.batch, B, Lq, Lk)
+        if self.head is not None:
+            check_range("Edges.head", self.head, 0, H, "heads")
+
+    def _dense(self, B: int, H: int, Lq: int, Lk: int, device: torch.device) -> Tensor:
+        key, query = self.edge_index
+        zero = torch.zeros_like(key)
+        shape = (1 if self.batch is None else B, 1 if self.head is None else H, Lq, Lk)
+        place = (zero if self.batch is None else self.batch, zero if self.head is None else self.head, query, key)
+        return torch.zeros(shape, dtype=torch.bool, device=device).index_put(
+            place, torch.ones_like(key, dtype=torch.bool)
+        )
+
+    def gather_pairs(self, dense: Tensor) -> Tensor:
+        """Pick the edges out of (B, H, Lq, Lk); the answer is (B, H, E), or (H, E) where `batch` is given."""
+        key, query = self.edge_index
+        picked = dense[:, :, query, key] if self.batch is None else dense[self.batch, :, query, key].T
+        if self.head is None:
+            return picked
+        own = self.head == torch.arange(dense.shape[1], device=dense.device)[:, None]
+        return torch.where(own, picked, 0.0)
+
+
+def check_edges(owner: str, edge_index: Tensor, **per_edge: Tensor | None) -> None:
+    """Raise unless edge_index is (2, E) and each of `per_edge` is an integer (E,) or None."""
+    expect_shape(
+        f"{owner}.edge_index",
+        edge_index,
+        edge_index.ndim == 2 and edge_index.shape[0] == 2,
+        "(2, E): keys, then queries",
+    )
+    for name, value in per_edge.items():
+        if value is not None:
+            expect_tensor(f"{owner}.{name}", value, integer=True)
+            expect_shape(
+                f"{owner}.{name}",
+                value,
+                tuple(value.shape) == (edge_index.shape[1],),
+                f"(E,) = ({edge_index.shape[1]},)",
+            )
+
+
+def check_edge_range(owner: str, edge_index: Tensor, batch: Tensor | None, B: int, Lq: int, Lk: int) -> None:
+    """Raise ValueError unless every edge leads from a key to a query of an item that exists."""
+    check_range(f"{owner}.edge_index[0]", edge_index[0], 0, Lk, "keys")
+    check_range(f"{owner}.edge_index[1]", edge_index[1], 0, Lq, "queries")
+    if batch is not None:
+        check_range(f"{owner}.batch", batch, 0, B, "items")

@@ -1,0 +1,38 @@
+"""Several sequences packed into one row."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ..symbolic import expect_shape, expect_tensor, node
+from .base import Mask
+
+
+@node
+class Segments(Mask):
+    """allowed(b, i, j) = ids[b, i] == ids[b, j]: packed sequences do not see each other.
+
+    Args:
+        ids: Which sequence each key belongs to. With fewer queries than keys the queries are the last ones.
+
+    Shapes:
+        ids: (B, Lk) integer.
+
+    Raises:
+        TypeError: ids is not an integer tensor.
+        ValueError: The shape does not fit, or there are more queries than keys.
+    """
+
+    ids: Tensor
+
+    def __post_init__(self) -> None:
+        expect_tensor("Segments.ids", self.ids, integer=True)
+
+    def _validate(self, B: int, H: int, Lq: int, Lk: int) -> None:
+        expect_shape("Segments.ids", self.ids, tuple(self.ids.shape) == (B, Lk), f"(B, Lk) = ({B}, {Lk})")
+        if Lq > Lk:
+            raise ValueError(f"Segments needs Lq <= Lk, as queries are the last keys; got Lq={Lq}, Lk={Lk}")
+
+    def _dense(self, B: int, H: int, Lq: int, Lk: int, device: torch.device) -> Tensor:
+        return (self.ids[:, Lk - Lq :, None] == self.ids[:, None, :])[:, None]
