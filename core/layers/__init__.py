@@ -1,0 +1,34 @@
+"""Layers on top of `attend`: multi-head attention, blocks, encoder, pooling and learned biases."""
+
+from .attention import MultiheadAttention
+from .biases import AlibiBias, DistanceDecayBias, EdgeFeatureBias, RelativeBias, RelativeGridBias, TimeDecayBias
+from .block import BlockOutput, TransformerBlock
+from .encoder import Encoder, EncoderOutput
+from .padding import zero_rows
+from .pooling import AttentionPooling, ClassTokenPooling, MeanPooling
+from .residual import MLP, DropPath, LayerScale
+from .rotary import Rotary
+from .torch_attention import TorchMultiheadAttention
+
+__all__ = [
+    "MLP",
+    "AlibiBias",
+    "AttentionPooling",
+    "BlockOutput",
+    "ClassTokenPooling",
+    "DistanceDecayBias",
+    "DropPath",
+    "EdgeFeatureBias",
+    "Encoder",
+    "EncoderOutput",
+    "LayerScale",
+    "MeanPooling",
+    "MultiheadAttention",
+    "RelativeBias",
+    "RelativeGridBias",
+    "Rotary",
+    "TimeDecayBias",
+    "TorchMultiheadAttention",
+    "TransformerBlock",
+    "zero_rows",
+]
