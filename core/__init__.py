@@ -1,24 +1,64 @@
 """Attention with composable masks and biases, exact on every backend. Needs torch and nothing else.
 
-import core
-from core import biases, masks
+    import core
+    from core import biases, masks
 
-out = core.attend(q, k, v, mask=masks.Causal() & masks.Padding(lengths), bias=biases.TimeDecay(times, rate))
-print(core.plan(q, k, v, mask=masks.Causal()))
+    out = core.attend(q, k, v, mask=masks.Causal() & masks.Padding(lengths), bias=biases.TimeDecay(times, rate))
+    print(core.plan(q, k, v, mask=masks.Causal()))
 """
 
-from . import biases, masks, scores
+from . import biases, layers, masks, positions, scores
 from ._version import __version__
 from .attend import Plan, attend, plan
+from .fusion import GatedFusion
+from .layers import (
+    MLP,
+    AlibiBias,
+    AttentionPooling,
+    BlockOutput,
+    ClassTokenPooling,
+    DistanceDecayBias,
+    EdgeFeatureBias,
+    Encoder,
+    EncoderOutput,
+    MeanPooling,
+    MultiheadAttention,
+    RelativeBias,
+    RelativeGridBias,
+    Rotary,
+    TimeDecayBias,
+    TorchMultiheadAttention,
+    TransformerBlock,
+)
 from .problem import AttentionOutput
 
 __all__ = [
+    "MLP",
+    "AlibiBias",
     "AttentionOutput",
+    "AttentionPooling",
+    "BlockOutput",
+    "ClassTokenPooling",
+    "DistanceDecayBias",
+    "EdgeFeatureBias",
+    "Encoder",
+    "EncoderOutput",
+    "GatedFusion",
+    "MeanPooling",
+    "MultiheadAttention",
     "Plan",
+    "RelativeBias",
+    "RelativeGridBias",
+    "Rotary",
+    "TimeDecayBias",
+    "TorchMultiheadAttention",
+    "TransformerBlock",
     "__version__",
     "attend",
     "biases",
+    "layers",
     "masks",
     "plan",
+    "positions",
     "scores",
 ]
