@@ -131,7 +131,7 @@ class GatedFusion(nn.Module):
         logits = logits.unflatten(-1, (self.sources, -1))
         some = valid.any(-2, keepdim=True)
         logits = logits.masked_fill(~valid & some, -torch.inf)
-        return logits.softmax(-2).masked_fill(~valid, 0)
+        return torch.softmax(logits, -2).masked_fill(~valid, 0)
 
     def _check(self, sources: Sequence[Tensor | None]) -> Tensor:
         """Check the sources against each other and answer one of them, as a pattern of batch and rows."""

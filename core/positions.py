@@ -174,7 +174,7 @@ class LearnedPositions(nn.Module):
         return resize_positions(self.table, self.size, size, prefix=self.prefix, mode=self.mode)
 
     def resize_(self, size: Size) -> "LearnedPositions":
-        """Interpolate the table to another size, in place (it is a new parameter: do this before making an optimiser)."""
+        """Interpolate the table to another size, in place (a new parameter: do this before making an optimiser)."""
         self.table = nn.Parameter(self.rows(size).detach().clone(), requires_grad=self.table.requires_grad)
         self.size = _as_size(size)
         return self

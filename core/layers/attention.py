@@ -159,7 +159,7 @@ class MultiheadAttention(nn.Module):
             temperature=self.temperature,
             dropout_p=self.dropout if self.training else 0.0,
             backend=self.backend,
-            need=need,
+            need=need,  # type: ignore[arg-type]  # attend checks the names
         )
         attended = answer.out if isinstance(answer, AttentionOutput) else answer
         out = zero_rows(self.out_proj(attended.transpose(1, 2).flatten(2)), fence.queries)
@@ -193,11 +193,9 @@ class MultiheadAttention(nn.Module):
             dropout=mha.dropout,
             backend=backend,
         ).to(device=mha.out_proj.weight.device, dtype=mha.out_proj.weight.dtype)
-        if mha.in_proj_weight is not None:
-            weights = mha.in_proj_weight.detach().chunk(3)
-        else:
-            separate = (mha.q_proj_weight, mha.k_proj_weight, mha.v_proj_weight)
-            weights = tuple(weight.detach() for weight in separate if weight is not None)
+        weights: tuple[Tensor, ...] = (mha.q_proj_weight, mha.k_proj_weight, mha.v_proj_weight)
+        if mha._qkv_same_embed_dim:
+            weights = mha.in_proj_weight.chunk(3)
         projections = (layer.q_proj, layer.k_proj, layer.v_proj)
         with torch.no_grad():
             for projection, weight in zip(projections, weights, strict=True):
@@ -254,9 +252,9 @@ class MultiheadAttention(nn.Module):
             cleaned = zero_rows(key, fence.keys)
             k = self.k_proj(cleaned)
             v = self.v_proj(cleaned if value is key else zero_rows(value, fence.keys))
-        shape = (self.heads, self.head_dim)
-        shared = (self.kv_heads, self.head_dim)
-        return q.unflatten(-1, shape), k.unflatten(-1, shared), v.unflatten(-1, shared)
+        own, shared = (self.heads, self.head_dim), (self.kv_heads, self.head_dim)
+        rows, sources = q.shape[:2], k.shape[:2]
+        return q.view(*rows, *own), k.view(*sources, *shared), v.view(*sources, *shared)
 
     def _fusible(self) -> bool:
         """Whether one matrix product may stand for the three projections: plain Linear layers without hooks."""

@@ -259,7 +259,7 @@ class RelativeGridBias(nn.Module):
     def forward(self, size: tuple[int, int] | None = None) -> biases.Dense:
         """The bias on a grid of this size (default: the layer's own): (1, heads, L, L), L = prefix + height * width."""
         height, width = self.size if size is None else size
-        table = self.table
+        table: Tensor = self.table
         if (height, width) != self.size:
             new = (2 * height - 1, 2 * width - 1)
             table = nn.functional.interpolate(table[None], size=new, mode="bicubic", align_corners=False)[0]

@@ -87,12 +87,14 @@ def fences(mask: Mask | None, query: Tensor, key: Tensor) -> Fences:
     if padding is None:
         return Fences(mask, None, None)
     keys = _checked(padding.keep_keys(key.shape[1]), key, "keys")
-    queries = padding.keep_queries(query.shape[1])
-    if queries is not None:
-        return Fences(mask, _checked(queries, query, "queries"), keys)
     if query is not key:
-        return Fences(mask, None, keys)
-    completed = Padding(keys, queries=keys)
+        queries = padding.keep_queries(query.shape[1])
+        return Fences(mask, None if queries is None else _checked(queries, query, "queries"), keys)
+    if padding.queries is padding.keys:
+        return Fences(mask, keys, keys)
+    if padding.queries is not None:
+        return Fences(mask, _checked(padding.keep_queries(query.shape[1]), query, "queries"), keys)
+    completed = Padding(padding.keys, queries=padding.keys)  # one tensor, by which backends see that both sides agree
     return Fences(completed if pattern is None else pattern & completed, keys, keys)
 
 
@@ -120,7 +122,8 @@ def with_queries(mask: Mask | None, queries: Tensor | None, key: Tensor) -> Mask
     return completed if pattern is None else pattern & completed
 
 
-def _checked(keep: Tensor, x: Tensor, name: str) -> Tensor:
+def _checked(keep: Tensor | None, x: Tensor, name: str) -> Tensor:
+    assert keep is not None
     if keep.shape != x.shape[:2]:
         raise ValueError(
             f"mask: expected Padding({name}) for (B, L) = {tuple(x.shape[:2])} rows, got one for {tuple(keep.shape)}"

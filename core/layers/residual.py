@@ -123,4 +123,5 @@ class MLP(nn.Module):
             hidden = self.activation(gate) * value
         else:
             hidden = self.activation(self.expand(x))
-        return self.dropout(self.contract(self.dropout(hidden)))
+        out: Tensor = self.dropout(self.contract(self.dropout(hidden)))
+        return out

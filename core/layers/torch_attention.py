@@ -1,5 +1,7 @@
 """torch.nn.MultiheadAttention's parameters, signature and mask polarity, on `attend`."""
 
+from typing import Literal
+
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear, pad
@@ -97,14 +99,15 @@ class TorchMultiheadAttention(nn.MultiheadAttention):
             key = cleaned
         q, k, v = self._project(query, key, value)
         k, v = self._extend(k, v)
-        answer = attend(
+        need: tuple[Literal["weights"], ...] = ("weights",) if need_weights else ()
+        answer: Tensor | AttentionOutput = attend(
             self._split(q),
             self._split(k),
             self._split(v),
             mask=mask,
             bias=bias,
             dropout_p=self.dropout if self.training else 0.0,
-            need=("weights",) if need_weights else (),
+            need=need,
         )
         attended = answer.out if isinstance(answer, AttentionOutput) else answer
         out = self.out_proj(attended.transpose(1, 2).flatten(2))
@@ -163,13 +166,12 @@ class TorchMultiheadAttention(nn.MultiheadAttention):
 
     def _project(self, query: Tensor, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Queries, keys and values, (B, L, embed_dim) each; one matrix product where the inputs are one tensor."""
-        if self.in_proj_weight is not None:
+        weights: tuple[Tensor, ...] = (self.q_proj_weight, self.k_proj_weight, self.v_proj_weight)
+        if self._qkv_same_embed_dim:
             if query is key and key is value:
                 q, k, v = linear(query, self.in_proj_weight, self.in_proj_bias).chunk(3, dim=-1)
                 return q, k, v
             weights = self.in_proj_weight.chunk(3)
-        else:
-            weights = (self.q_proj_weight, self.k_proj_weight, self.v_proj_weight)
         offsets = (None, None, None) if self.in_proj_bias is None else self.in_proj_bias.chunk(3)
         q, k, v = (
             linear(x, weight, offset) for x, weight, offset in zip((query, key, value), weights, offsets, strict=True)
