@@ -166,7 +166,7 @@ class Loader:
         num_workers: int = 0,
         collate: Callable[[list[Any]], Any] | None = None,
     ) -> None:
-        self.dataset, self.sampler = dataset, keys
+        self.sampler, self.batch_sampler = keys, None  # the trainer asks for both
         self.delivered, self._skip = 0, 0
         self._remaining = _Remaining(keys)
         self._loader: DataLoader[Any] = DataLoader(
