@@ -1,0 +1,79 @@
+"""What a user reads whose installation lacks an extra: one line, and it mends the matter."""
+
+import subprocess
+import sys
+
+import pytest
+
+from core.extras import MissingExtraError, require
+
+from .tree import ROOT
+
+BLOCK = """
+import sys
+
+class Block:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] == {blocked!r}:
+            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
+
+sys.meta_path.insert(0, Block())
+"""
+
+
+def without(blocked: str, code: str) -> subprocess.CompletedProcess[str]:
+    """Run `code` where the package `blocked` is not installed."""
+    script = BLOCK.format(blocked=blocked) + code
+    return subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True)
+
+
+def test_require_names_who_what_and_the_cure():
+    with pytest.raises(MissingExtraError) as caught:
+        require("torch", "no_such_package_at_all", part="vision", extra="vision")
+    assert str(caught.value) == 'vision needs no_such_package_at_all: pip install "attention-suite[vision]"'
+    assert caught.value.name == "no_such_package_at_all" and caught.value.extra == "vision"
+    assert isinstance(caught.value, ModuleNotFoundError)
+
+
+def test_require_is_silent_where_everything_is_there():
+    require("torch", "json", part="core", extra="train")
+
+
+@pytest.mark.parametrize(
+    ("module", "blocked", "extra"),
+    [
+        ("core.training", "lightning", "train"),
+        ("core.training", "torchmetrics", "train"),
+        ("vision", "timm", "vision"),
+        ("vision", "torchvision", "vision"),
+        ("vision", "sklearn", "vision"),
+        ("vision", "lightning", "vision"),
+    ],
+)
+def test_the_last_line_names_the_extra(module, blocked, extra):
+    done = without(blocked, f"import {module}")
+    assert done.returncode == 1
+    last = done.stderr.strip().splitlines()[-1]
+    assert blocked in last and last.endswith(f'pip install "attention-suite[{extra}]"'), done.stderr
+
+
+def test_core_works_without_any_extra():
+    code = "import core, torch; q = torch.ones(1, 1, 2, 4); assert core.attend(q, q, q).shape == q.shape"
+    for blocked in ("lightning", "timm", "numpy"):
+        done = without(blocked, code)
+        assert done.returncode == 0, done.stderr
+
+
+def test_the_command_line_says_it_in_one_line():
+    code = "import sys; sys.argv = ['attention-suite', '--help']; from core.training.cli import main; main()"
+    done = without("lightning", code)
+    assert done.returncode == 1
+    (line,) = done.stderr.strip().splitlines()
+    assert 'pip install "attention-suite[train]"' in line
+
+
+def test_the_command_line_lives_on_without_a_domain():
+    code = "import sys; sys.argv = ['attention-suite', '--help']; from core.training.cli import main; main()"
+    done = without("timm", code)
+    assert done.returncode == 0, done.stderr
+    assert 'pip install "attention-suite[vision]"' in done.stdout + done.stderr
