@@ -1,1 +1,36 @@
-"""Attention on images."""
+"""Attention on images: a vision transformer, image data modules and classification.
+
+    lightning fit --config configs/vision/digits.yaml
+
+Needs the extra `vision`. Importing it registers the models with timm and the task and data modules with the command
+line.
+"""
+
+from .backbones import create_backbone
+from .classification import ImageClassificationTask, attention_maps
+from .data import (
+    CifarData,
+    DigitsData,
+    ImageBatch,
+    ImageDataModule,
+    ImageFolderData,
+    MedMnistData,
+    Mnist5kData,
+    read_image,
+)
+from .vit import VisionTransformer
+
+__all__ = [
+    "CifarData",
+    "DigitsData",
+    "ImageBatch",
+    "ImageClassificationTask",
+    "ImageDataModule",
+    "ImageFolderData",
+    "MedMnistData",
+    "Mnist5kData",
+    "VisionTransformer",
+    "attention_maps",
+    "create_backbone",
+    "read_image",
+]

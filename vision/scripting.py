@@ -1,7 +1,7 @@
 """TorchScript twins of the parts whose own code TorchScript cannot read.
 
-`torch.jit.script` asks every module for `__prepare_scriptable__`; the vision transformer's parts answer with these. They
-share the parameters and do the same arithmetic with plain tensors, without masks, biases and extra answers.
+`torch.jit.script` asks every module for `__prepare_scriptable__`; the vision transformer's parts answer with these.
+They share the parameters and do the same arithmetic with plain tensors, without masks, biases and extra answers.
 """
 
 import torch
@@ -101,7 +101,9 @@ class ScriptableBlock(nn.Module):
     def __init__(self, block: TransformerBlock) -> None:
         super().__init__()
         if block.norm != "pre" or block.cross_attention is not None:
-            raise ValueError(f"TorchScript: expected a pre-norm block without cross-attention, got {block.extra_repr()}")
+            raise ValueError(
+                f"TorchScript: expected a pre-norm block without cross-attention, got {block.extra_repr()}"
+            )
         self.attention_norm, self.attention_scale = block.attention_norm, block.attention_scale
         self.attention = ScriptableAttention(block.attention)
         self.mlp_norm, self.mlp_scale, self.mlp = block.mlp_norm, block.mlp_scale, ScriptableMLP(block.mlp)

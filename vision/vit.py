@@ -1,7 +1,8 @@
 r"""A vision transformer on core's layers, with the interface that timm gives its models.
 
 .. math::
-    z_0 = [c;\ \text{stem}(x)] + P, \qquad z_l = \text{block}_l(z_{l-1}), \qquad y = W\, \text{pool}(\text{norm}(z_L)) + b
+    z_0 = [c;\ \text{stem}(x)] + P, \qquad z_l = \text{block}_l(z_{l-1}), \qquad
+    y = W\, \text{pool}(\text{norm}(z_L)) + b
 
 with the class token c and the learned table P of positions, interpolated where the image has another size.
 

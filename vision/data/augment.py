@@ -1,23 +1,17 @@
 """Augmentation: mild geometry on whole batches, and timm's and torchvision's policies by name.
 
-Everything here is a pure function of (seed, epoch, item), see `counter.py`.
+The geometry is a pure function of (seed, epoch, item), see `counter.py`. A policy draws from the global generators,
+which the training loader seeds by (seed, epoch, item) around each sample.
 """
 
 import math
-import random
 from collections.abc import Callable
-from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
 from torch.nn import functional as F
 
-from .counter import counter_bits, counter_uniform
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+from .counter import counter_uniform
 
 
 @dataclass(frozen=True)
@@ -102,22 +96,6 @@ class RandomAffine:
         return torch.stack([top, bottom], dim=1)
 
 
-@contextmanager
-def seeded(seed: int, epoch: int, index: int) -> "Iterator[None]":
-    """Seed Python's, numpy's and torch's generators for one item, and put them back afterwards."""
-    python_state, numpy_state, torch_state = random.getstate(), np.random.get_state(), torch.get_rng_state()
-    bits = int(counter_bits(seed, epoch, torch.tensor([index]), 1)[0, 0])
-    random.seed(bits)
-    np.random.seed(bits & 0xFFFFFFFF)
-    torch.manual_seed(bits >> 1)
-    try:
-        yield
-    finally:
-        random.setstate(python_state)
-        np.random.set_state(numpy_state)
-        torch.set_rng_state(torch_state)
-
-
 def policy_by_name(name: str, image_size: int) -> Callable[[torch.Tensor], torch.Tensor]:
     """An augmentation policy of timm or torchvision, on float images (C, H, W) in [0, 1].
 
@@ -128,8 +106,8 @@ def policy_by_name(name: str, image_size: int) -> Callable[[torch.Tensor], torch
         image_size: Side of the images in pixels (timm scales its shifts by it).
 
     Returns:
-        The policy; it draws from Python's, numpy's and torch's global generators, see `seeded`. Images pass through 8
-        bits, as both libraries demand.
+        The policy; it draws from Python's, numpy's and torch's global generators. Images pass through 8 bits, as both
+        libraries demand.
 
     Raises:
         ValueError: Neither library knows the name.

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 from torch.nn import functional as F
 from torchvision.io import ImageReadMode, decode_png
 
@@ -31,7 +31,16 @@ LUMA = (0.299, 0.587, 0.114)
 """Weights of red, green and blue in one grey value (ITU-R BT.601)."""
 
 # EXIF orientation -> (mirror left-right, quarter turns counter-clockwise after it), for tensors (C, H, W)
-_ORIENTATIONS = {1: (False, 0), 2: (True, 0), 3: (False, 2), 4: (True, 2), 5: (True, 1), 6: (False, 3), 7: (True, 3), 8: (False, 1)}
+_ORIENTATIONS = {
+    1: (False, 0),
+    2: (True, 0),
+    3: (False, 2),
+    4: (True, 2),
+    5: (True, 1),
+    6: (False, 3),
+    7: (True, 3),
+    8: (False, 1),
+}
 
 
 def read_image(path: str | Path, *, channels: int = 3, background: float = 1.0) -> torch.Tensor:

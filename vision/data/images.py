@@ -8,7 +8,6 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
-from .augment import seeded
 from .decode import fit_size, read_image
 
 
@@ -119,31 +118,16 @@ class ImageDataset(Dataset[ImageBatch]):
         images: All images.
         labels: All labels.
         items: Which of them belong here.
-        policy: Augmentation of one image, or None.
-        seed: Seed of the policy.
 
     Shapes:
         labels: (n,)
         items: (m,)
     """
 
-    def __init__(
-        self,
-        images: Images,
-        labels: np.ndarray,
-        items: np.ndarray,
-        *,
-        policy: Callable[[torch.Tensor], torch.Tensor] | None = None,
-        seed: int = 0,
-    ) -> None:
+    def __init__(self, images: Images, labels: np.ndarray, items: np.ndarray) -> None:
         if len(images) != len(labels):
             raise ValueError(f"labels: expected one for each of {len(images)} images, got {len(labels)}")
         self.images, self.labels, self.items = images, np.asarray(labels, dtype=np.int64), np.asarray(items)
-        self.policy, self.seed, self.epoch = policy, seed, 0
-
-    def set_epoch(self, epoch: int) -> None:
-        """Let the policy draw anew."""
-        self.epoch = epoch
 
     def __len__(self) -> int:
         """How many items belong here."""
@@ -152,19 +136,43 @@ class ImageDataset(Dataset[ImageBatch]):
     def __getitem__(self, position: int) -> ImageBatch:
         """The item at this position."""
         item = int(self.items[position])
-        image = self.images[item]
-        if self.policy is not None:
-            with seeded(self.seed, self.epoch, item):
-                image = self.policy(image)
-        return ImageBatch(image, torch.tensor(self.labels[item]), torch.tensor(item))
+        return ImageBatch(self.images[item], torch.tensor(self.labels[item]), torch.tensor(item))
+
+    def __getitems__(self, positions: Sequence[int]) -> list[ImageBatch]:
+        """The items at these positions."""
+        return [self[position] for position in positions]
 
     def pixels(self) -> np.ndarray:
-        """Every image here as one row of numbers, without augmentation: (m, C * H * W), for baselines."""
+        """Every image here as one row of numbers, (m, C * H * W), for baselines."""
         return np.stack([self.images[int(item)].numpy().ravel() for item in self.items])
 
     def targets(self) -> np.ndarray:
         """The labels of the items here, (m,)."""
         return self.labels[self.items]
+
+
+class PolicyDataset(Dataset[ImageBatch]):
+    """The items of another data set with their images changed by an augmentation policy.
+
+    It has no `__getitems__`, so that the training loader asks, and seeds the generators, for each item alone.
+    """
+
+    def __init__(self, dataset: ImageDataset, policy: Callable[[torch.Tensor], torch.Tensor]) -> None:
+        self.dataset, self.policy = dataset, policy
+
+    def __len__(self) -> int:
+        """How many items there are."""
+        return len(self.dataset)
+
+    def __getitem__(self, position: int) -> ImageBatch:
+        """The item at this position."""
+        item = self.dataset[position]
+        return item._replace(image=self.policy(item.image))
+
+
+def stack(items: Sequence[ImageBatch]) -> ImageBatch:
+    """Make one batch of single items."""
+    return ImageBatch(*(torch.stack(parts) for parts in zip(*items, strict=True)))
 
 
 def channel_moments(dataset: ImageDataset, most: int = 5000) -> tuple[torch.Tensor, torch.Tensor]:

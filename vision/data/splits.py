@@ -73,7 +73,9 @@ def stratified_split(
     return Split(np.sort(train_part), np.sort(val_part), np.sort(test_part))
 
 
-def _draw(items: np.ndarray, labels: np.ndarray, fraction: float, seed: int, name: str) -> tuple[np.ndarray, np.ndarray]:
+def _draw(
+    items: np.ndarray, labels: np.ndarray, fraction: float, seed: int, name: str
+) -> tuple[np.ndarray, np.ndarray]:
     """Draw the fraction from the items, class by class; answer (what remains, what was drawn)."""
     if fraction == 0:
         return items, items[:0]
@@ -94,4 +96,6 @@ def _check_counts(labels: np.ndarray, least: int, purpose: str) -> None:
     values, counts = np.unique(labels, return_counts=True)
     if len(counts) and counts.min() < least:
         rare = values[counts.argmin()]
-        raise ValueError(f"labels: expected at least {least} items of each class for {purpose}, got {counts.min()} of class {rare}")
+        raise ValueError(
+            f"labels: expected at least {least} items of each class for {purpose}, got {counts.min()} of class {rare}"
+        )
