@@ -139,7 +139,7 @@ def _dense_mask(p: Problem) -> tuple[Tensor, Tensor, Tensor]:
     alive = allowed.any(dim=-1, keepdim=True)
     seen = allowed.any(dim=-2)[..., None]
     if seen.shape[1] > 1:
-        seen = seen.reshape(seen.shape[0], -1, p.groups, p.Lk, 1).any(dim=2)
+        seen = seen.reshape(seen.shape[0], p.H // p.groups, p.groups, p.Lk, 1).any(dim=2)
     if not _has_bias(p):
         return allowed | ~alive, alive, seen
     offset = p.score.offset(p.k.masked_fill(~seen, 0.0).to(p.compute_dtype))

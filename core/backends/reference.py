@@ -42,7 +42,7 @@ def run(problem: Problem, seed: Tensor | None) -> AttentionOutput:
     k, k_bad = _finite(_repeat(p.k, p.groups).to(dtype))
     v, v_bad = _finite(_repeat(p.v, p.groups).to(dtype))
 
-    allowed, bias = _structure(p)
+    allowed, bias, bias_bad = _structure(p)
     logits = p.score.prepare(q) @ p.score.prepare(k).mT
     q_offset, k_offset = p.score.offset(q), p.score.offset(k)
     if q_offset is not None and k_offset is not None:
@@ -50,48 +50,49 @@ def run(problem: Problem, seed: Tensor | None) -> AttentionOutput:
     logits = logits * _heads(p.scale)
     if bias is not None:
         logits = logits + bias.to(dtype)
-    logits = logits / _heads(p.temperature)
-    logits = torch.where(q_bad[..., :, None] | k_bad[..., None, :], torch.nan, logits)
-    logits = torch.where(allowed, logits, -torch.inf)
+    logits = torch.where(allowed, logits / _heads(p.temperature), -torch.inf)
 
     alive = allowed.any(dim=-1)
     peak = logits.detach().amax(dim=-1) if p.Lk else logits.new_zeros(logits.shape[:-1])
-    peak = torch.where(peak.isfinite(), peak, 0.0)
+    peak = torch.where(alive, peak, 0.0)
     exponentials = (logits - peak[..., None]).exp()
     total = torch.where(alive, exponentials.sum(dim=-1), 1.0)
     weights = exponentials / total[..., None]
-
-    kept = weights if seed is None else _drop(weights, seed, p.dropout_p)
-    out = kept @ v
-    out = torch.where((allowed & v_bad[..., None, :]).any(dim=-1)[..., None], torch.nan, out)
-
-    finite_lse = peak + total.log()
+    lse = peak + total.log()
     entropy = None
     if "entropy" in p.need:
-        mean_logit = (weights * torch.where(allowed, logits, 0.0)).sum(dim=-1)
-        entropy = torch.where(alive, finite_lse - mean_logit, 0.0)
+        entropy = lse - (weights * torch.where(allowed, logits, 0.0)).sum(dim=-1)
+    kept = weights if seed is None else _drop(weights, seed, p.dropout_p)
+
+    # Rows that see what is not finite answer NaN. Adding it, rather than selecting it, passes gradients on unchanged.
+    poisoned = (allowed & (q_bad[..., :, None] | k_bad[..., None, :] | bias_bad)).any(dim=-1)
+    out = kept @ v + _nan_where(poisoned | (allowed & v_bad[..., None, :]).any(dim=-1))[..., None]
+    weights = weights + _nan_where(allowed & poisoned[..., None])
     return AttentionOutput(
         out=out.to(p.q.dtype),
-        lse=torch.where(alive, finite_lse, -torch.inf) if "lse" in p.need else None,
-        entropy=entropy,
+        lse=torch.where(alive, lse + _nan_where(poisoned), -torch.inf) if "lse" in p.need else None,
+        entropy=None if entropy is None else torch.where(alive, entropy + _nan_where(poisoned), 0.0),
         weights=weights.to(p.q.dtype) if "weights" in p.need else None,
         pair_weights=p.pair_mask().gather_pairs(weights).to(p.q.dtype) if "pair_weights" in p.need else None,
     )
 
 
-def _structure(p: Problem) -> tuple[Tensor, Tensor | None]:
-    """Answer the allowed pairs, expanded to (B, H, Lq, Lk), and the bias with 0 at the others."""
+def _structure(p: Problem) -> tuple[Tensor, Tensor | None, Tensor]:
+    """Answer the allowed pairs, expanded to (B, H, Lq, Lk), the finite part of the bias, and where it is not finite."""
     sizes = (p.B, p.H, p.Lq, p.Lk)
     allowed = torch.ones((), dtype=torch.bool, device=p.q.device)
     for mask in (p.pattern, p.padding):
         if mask is not None:
             allowed = allowed & mask.materialize(*sizes, device=p.q.device)
-    bias = None
-    if p.bias is not None:
-        bias = p.bias.materialize(*sizes, device=p.q.device)
-        allowed = allowed & ~torch.isneginf(bias)
-        bias = torch.where(allowed, bias, 0.0)
-    return allowed.expand(sizes), bias
+    if p.bias is None:
+        return allowed.expand(sizes), None, torch.zeros_like(allowed)
+    bias = p.bias.materialize(*sizes, device=p.q.device)
+    allowed, finite = allowed & ~torch.isneginf(bias), bias.isfinite()
+    return allowed.expand(sizes), torch.where(allowed & finite, bias, 0.0), ~finite
+
+
+def _nan_where(condition: Tensor) -> Tensor:
+    return torch.where(condition, torch.nan, 0.0)
 
 
 def _finite(x: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,0 +1,383 @@
+"""`attend` against a definition in plain numbers, and the promises of its contract."""
+
+import math
+from itertools import product
+
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given
+from hypothesis import strategies as st
+
+import core
+from core import biases, masks, scores
+
+from .cases import Sizes, bias_cases, mask_cases, softmax_rows
+
+BACKENDS = ["reference", "fused"]
+
+
+def plain_attention(q, k, v, allowed, logit, scale, temperature):
+    """Attention by Python loops over plain numbers: out, lse, entropy and weights."""
+    B, H, Lq, _ = q.shape
+    Hk, Lk, Dv = v.shape[1:]
+    out, weights = torch.zeros(B, H, Lq, Dv).double(), torch.zeros(B, H, Lq, Lk).double()
+    lse, entropy = torch.zeros(B, H, Lq).double(), torch.zeros(B, H, Lq).double()
+    for b, h, i in product(range(B), range(H), range(Lq)):
+        g = h // (H // Hk)
+        logits = [
+            (
+                scale * sum(x * y for x, y in zip(q[b, h, i].tolist(), k[b, g, j].tolist(), strict=True))
+                + logit(b, h, i, j)
+            )
+            / temperature
+            if allowed(b, h, i, j)
+            else -math.inf
+            for j in range(Lk)
+        ]
+        w = list(softmax_rows(logits))
+        weights[b, h, i] = torch.tensor(w, dtype=torch.float64)
+        lse[b, h, i] = math.log(sum(math.exp(x) for x in logits)) if any(w) else -math.inf
+        entropy[b, h, i] = -sum(x * math.log(x) for x in w if x > 0)
+        for d in range(Dv):
+            out[b, h, i, d] = sum(x * float(v[b, g, j, d]) for j, x in enumerate(w))
+    return out, lse, entropy, weights
+
+
+@pytest.mark.parametrize("sizes", [(2, 2, 3, 4), (1, 2, 4, 4), (1, 2, 5, 3)], ids=str)
+def test_definition_in_plain_numbers(sizes):
+    s = Sizes(*sizes)
+    for (mask_name, (mask, allowed)), (bias_name, (build, learnable, logit)) in zip(
+        mask_cases(s).items(), [*bias_cases(s).items()] * 2, strict=False
+    ):
+        q, k, v = s.normal(s.B, 2, s.Lq, 3), s.normal(s.B, 1, s.Lk, 3), s.normal(s.B, 1, s.Lk, 2)
+        expected = plain_attention(q, k, v, allowed, logit, 0.7, 1.3)
+        arguments = {"mask": mask, "bias": build(*learnable), "scale": 0.7, "temperature": 1.3}
+        got = core.attend(q, k, v, **arguments, need=("lse", "entropy", "weights"))
+        for x, y in zip(got, (*expected, None), strict=True):
+            torch.testing.assert_close(x, y, rtol=1e-10, atol=1e-10, msg=lambda m: f"{mask_name} + {bias_name}: {m}")
+        fused = core.attend(q, k, v, **arguments, backend="fused")
+        torch.testing.assert_close(fused, expected[0], rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+class TestScores:
+    def test_dot_is_sdpa(self, backend):
+        q, k, v = torch.randn(3, 2, 4, 5, 8, dtype=torch.float64)
+        torch.testing.assert_close(core.attend(q, k, v, backend=backend), F.scaled_dot_product_attention(q, k, v))
+
+    def test_cosine(self, backend):
+        q, k, v = torch.randn(3, 2, 4, 5, 8, dtype=torch.float64)
+        weights = (10.0 * F.cosine_similarity(q[:, :, :, None], k[:, :, None], dim=-1)).softmax(-1)
+        got = core.attend(q, k, v, score=scores.Cosine(), scale=10.0, backend=backend)
+        torch.testing.assert_close(got, weights @ v)
+
+    def test_gaussian_is_nadaraya_watson(self, backend):
+        q, k, v = torch.randn(3, 2, 4, 5, 8, dtype=torch.float64)
+        h = 0.8
+        kernel = torch.exp(-(q[:, :, :, None] - k[:, :, None]).square().sum(-1) / (2 * h**2))
+        expected = (kernel @ v) / kernel.sum(-1, keepdim=True)
+        got = core.attend(q, k, v, score=scores.Gaussian(), temperature=h**2, backend=backend)
+        torch.testing.assert_close(got, expected)
+
+    def test_gaussian_equals_dot_for_unit_norm_keys(self, backend):
+        q, k, v = torch.randn(3, 2, 4, 5, 8, dtype=torch.float64)
+        k = F.normalize(k, dim=-1)
+        a = core.attend(q, k, v, score=scores.Gaussian(), temperature=0.3, backend=backend)
+        b = core.attend(q, k, v, score=scores.Dot(), scale=1.0, temperature=0.3, backend=backend)
+        torch.testing.assert_close(a, b, rtol=0, atol=1e-12)
+
+    def test_zero_vector_under_cosine(self, backend):
+        q, k, v = (torch.randn(1, 1, 3, 4, requires_grad=True) for _ in range(3))
+        zero = torch.zeros_like(q, requires_grad=True)
+        out = core.attend(zero, k, v, score=scores.Cosine(), backend=backend)
+        torch.testing.assert_close(out, v.mean(2, keepdim=True).expand_as(out))
+        assert all(g.isfinite().all() for g in torch.autograd.grad(out.sum(), (zero, k, v)))
+
+
+@pytest.mark.parametrize("score", [scores.Dot(), scores.Cosine(), scores.Gaussian()], ids=str)
+@pytest.mark.parametrize("name", ["scale", "temperature"])
+def test_learnable_scale_and_temperature_per_head(name, score):
+    q, k, v = torch.randn(3, 2, 4, 5, 8, dtype=torch.float64)
+    bias = biases.Alibi(0.3)
+    answers = []
+    for backend in BACKENDS:
+        number = torch.tensor([0.5, 1.0, 2.0, 3.0], dtype=torch.float64, requires_grad=True)
+        out = core.attend(q, k, v, score=score, bias=bias, backend=backend, **{name: number})
+        answers.append((out, *torch.autograd.grad(out.square().sum(), number)))
+        one = core.attend(
+            q[:, 2:3], k[:, 2:3], v[:, 2:3], score=score, bias=bias, backend=backend, **{name: number[2].item()}
+        )
+        torch.testing.assert_close(out[:, 2:3], one)
+    torch.testing.assert_close(*answers, rtol=1e-10, atol=1e-10)
+
+
+class TestDeadRows:
+    """A query with no allowed key: out 0, weights 0, entropy 0, lse -inf, all gradients 0."""
+
+    @pytest.mark.parametrize("backend", BACKENDS)
+    @pytest.mark.parametrize(
+        "mask",
+        [
+            masks.Padding(torch.tensor([0, 2])),
+            masks.Padding(torch.tensor([3, 3]), torch.tensor([0, 1])),
+            masks.Padding(torch.tensor([0, 2]), torch.tensor([0, 2])),
+            masks.Causal() & masks.Padding(torch.tensor([[False, False, True], [True, True, True]])),
+            masks.Dense(torch.zeros(1, 1, 3, 3, dtype=torch.bool)),
+            masks.Edges(torch.tensor([[0], [1]])),
+            masks.Edges(torch.zeros(2, 0, dtype=torch.int64)),
+        ],
+        ids=str,
+    )
+    @pytest.mark.parametrize("bias", [None, biases.Alibi(0.5)], ids=str)
+    def test_output_and_gradients_are_zero(self, backend, mask, bias):
+        q, k, v = (torch.randn(2, 2, 3, 4, dtype=torch.float64, requires_grad=True) for _ in range(3))
+        dead = ~mask.materialize(2, 2, 3, 3).expand(2, 2, 3, 3).any(-1)
+        assert dead.any()
+        out = core.attend(q, k, v, mask=mask, bias=bias, backend=backend)
+        assert (out[dead] == 0).all()
+        for g in torch.autograd.grad((out * torch.randn_like(out))[dead].sum(), (q, k, v)):
+            assert (g == 0).all()
+
+    def test_statistics(self):
+        x = torch.randn(1, 1, 2, 4, requires_grad=True)
+        got = core.attend(x, x, x, mask=masks.Padding(torch.tensor([0])), need=("lse", "entropy", "weights"))
+        assert got.lse.tolist() == [[[-math.inf, -math.inf]]]
+        assert (got.entropy == 0).all()
+        assert (got.weights == 0).all()
+        (gradient,) = torch.autograd.grad(got.entropy.sum() + got.weights.sum() + got.out.sum(), x)
+        assert (gradient == 0).all()
+
+    def test_no_key_at_all(self):
+        q, none = torch.randn(1, 2, 3, 4), torch.randn(1, 2, 0, 4)
+        for backend in BACKENDS:
+            assert (core.attend(q, none, none, backend=backend) == 0).all()
+        assert (core.attend(q, none, none, need=("lse",)).lse == -math.inf).all()
+
+    def test_minus_infinity_in_a_bias_masks_the_pair(self):
+        adjacency = torch.tensor([[1.0, 0.0, 1.0], [0.0, 1.0, 0.0], [0.0, 0.0, 0.0]], dtype=torch.float64)
+        q, k, v = torch.randn(3, 2, 2, 3, 4, dtype=torch.float64)
+        for backend in BACKENDS:
+            value = adjacency.log()[None, None].requires_grad_()
+            a = core.attend(q, k, v, bias=biases.Dense(value), backend=backend)
+            b = core.attend(q, k, v, mask=masks.Dense(adjacency[None, None] > 0), backend=backend)
+            torch.testing.assert_close(a, b)
+            (gradient,) = torch.autograd.grad(a.square().sum(), value)
+            assert (gradient[0, 0][adjacency == 0] == 0).all()
+
+
+POISON = [math.nan, math.inf, -math.inf]
+
+
+class TestNothingLeaks:
+    @pytest.mark.parametrize("backend", BACKENDS)
+    @pytest.mark.parametrize("poison", POISON)
+    @pytest.mark.parametrize("score", [scores.Dot(), scores.Cosine(), scores.Gaussian()], ids=str)
+    @pytest.mark.parametrize("pattern", [None, masks.Causal(), masks.Window(1, 1), masks.NotAfter(torch.zeros(2, 4))])
+    def test_keys_that_no_query_sees(self, backend, poison, pattern, score):
+        lengths = torch.tensor([2, 3])
+        mask = masks.Padding(lengths, lengths)
+        mask = mask if pattern is None else pattern & mask
+        clean = [torch.randn(2, 2, 4, 3, dtype=torch.float64) for _ in range(3)]
+        padded = torch.arange(4) >= lengths[:, None]
+        answers = []
+        for fill in (0.0, poison):
+            inputs = [x.masked_fill(padded[:, None, :, None], fill).requires_grad_() for x in clean]
+            times = torch.rand(2, 4, generator=torch.Generator().manual_seed(1)).masked_fill(padded, fill)
+            rate = torch.tensor([0.5, 0.1], dtype=torch.float64, requires_grad=True)
+            out = core.attend(*inputs, mask=mask, bias=biases.TimeDecay(times, rate), score=score, backend=backend)
+            answers.append((out, *torch.autograd.grad(out.square().sum(), (*inputs, rate))))
+        for a, b in zip(*answers, strict=True):
+            assert torch.equal(a, b)
+            assert b.isfinite().all()
+
+    @pytest.mark.parametrize("backend", BACKENDS)
+    def test_without_bias_too(self, backend):
+        lengths = torch.tensor([2, 3])
+        clean = [torch.randn(2, 2, 4, 3) for _ in range(3)]
+        padded = (torch.arange(4) >= lengths[:, None])[:, None, :, None]
+        for mask in (masks.Padding(lengths, lengths), masks.Causal() & masks.Padding(lengths, lengths)):
+            answers = []
+            for fill in (0.0, math.nan):
+                inputs = [x.masked_fill(padded, fill).requires_grad_() for x in clean]
+                out = core.attend(*inputs, mask=mask, backend=backend)
+                answers.append((out, *torch.autograd.grad(out.square().sum(), inputs)))
+            for a, b in zip(*answers, strict=True):
+                assert torch.equal(a, b)
+
+    @pytest.mark.parametrize("backend", BACKENDS)
+    def test_keys_of_an_item_without_queries(self, backend):
+        """All queries of item 0 are padding: its keys are seen by nobody, whatever they hold."""
+        mask = masks.Padding(torch.tensor([3, 3]), torch.tensor([0, 3]))
+        q, k, v = (torch.randn(2, 1, 3, 2) for _ in range(3))
+        k[0], v[0] = math.nan, math.nan
+        inputs = [x.requires_grad_() for x in (q, k, v)]
+        out = core.attend(*inputs, mask=mask, backend=backend)
+        assert out.isfinite().all()
+        for g in torch.autograd.grad(out.sum(), inputs):
+            assert g.isfinite().all()
+            assert (g[0] == 0).all()
+
+    @pytest.mark.parametrize("poison", POISON)
+    @pytest.mark.parametrize("where", ["q", "k", "v", "bias"])
+    @pytest.mark.parametrize("score", [scores.Dot(), scores.Gaussian()], ids=str)
+    def test_reference_isolates_pair_by_pair(self, poison, where, score):
+        """Under Causal, what is not finite at position 2 reaches rows 2 and later; row 0 and 1 are as without it."""
+        clean = {name: torch.randn(1, 1, 4, 3, dtype=torch.float64) for name in "qkv"}
+        clean["bias"] = torch.randn(1, 1, 4, 4, dtype=torch.float64)
+        answers = []
+        for fill in (0.0, poison):
+            x = {name: t.clone() for name, t in clean.items()}
+            if where == "bias":
+                x["bias"][0, 0, 2:, 2], x["bias"][0, 0, :2, 2:] = 0.0, fill
+            else:
+                x[where][0, 0, 2, 1] = fill
+            for t in x.values():
+                t.requires_grad_()
+            got = core.attend(
+                x["q"],
+                x["k"],
+                x["v"],
+                mask=masks.Causal(),
+                bias=biases.Dense(x["bias"]),
+                score=score,
+                backend="reference",
+                need=("lse", "entropy", "weights"),
+            )
+            seen = [got.out, got.lse, got.entropy, got.weights]
+            loss = sum(t[:, :, :2].square().sum() for t in seen)
+            gradients = torch.autograd.grad(loss, list(x.values()))
+            answers.append([*(t[:, :, :2] for t in seen), *gradients])
+            if fill == poison and where in "kv":
+                assert got.out[0, 0, 2:].isnan().any(dim=-1).all(), (
+                    "a value that is not finite is not hidden from those who see it"
+                )
+        for a, b in zip(*answers, strict=True):
+            assert torch.equal(a, b)
+
+
+class TestNeed:
+    def test_answers(self):
+        x = torch.randn(1, 2, 3, 4)
+        assert isinstance(core.attend(x, x, x), torch.Tensor)
+        got = core.attend(x, x, x, need=("entropy",))
+        assert isinstance(got, core.AttentionOutput)
+        assert got.lse is None
+        assert got.weights is None
+        assert got.pair_weights is None
+        assert got.entropy.shape == (1, 2, 3)
+
+    def test_uniform_entropy_by_hand(self):
+        x = torch.zeros(1, 1, 5, 2)
+        got = core.attend(x, x, x, need=("entropy", "lse"))
+        torch.testing.assert_close(got.entropy, torch.full((1, 1, 5), math.log(5)))
+        torch.testing.assert_close(got.lse, torch.full((1, 1, 5), math.log(5)))
+
+    @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32, torch.float64])
+    def test_dtypes(self, dtype):
+        x = torch.randn(1, 1, 3, 4, dtype=dtype)
+        got = core.attend(x, x, x, need=("lse", "entropy", "weights"))
+        wide = torch.float64 if dtype == torch.float64 else torch.float32
+        assert (got.out.dtype, got.lse.dtype, got.entropy.dtype, got.weights.dtype) == (dtype, wide, wide, dtype)
+
+    def test_pair_weights_of_edges(self):
+        s = Sizes(2, 2, 3, 4)
+        q, k, v = s.normal(2, 2, 3, 4), s.normal(2, 2, 4, 4), s.normal(2, 2, 4, 4)
+        edges, item, head = s.integers(0, 3, 2, 6), s.integers(0, 2, 6), s.integers(0, 2, 6)
+        for mask in (masks.Edges(edges), masks.Edges(edges, item), masks.Edges(edges, item, head)):
+            got = core.attend(q, k, v, mask=mask & masks.Causal(), need=("weights", "pair_weights"))
+            for h, (e, (j, i)) in product(range(2), enumerate(edges.T.tolist())):
+                if mask.batch is None:
+                    assert torch.equal(got.pair_weights[:, h, e], got.weights[:, h, i, j])
+                else:
+                    foreign = mask.head is not None and mask.head[e] != h
+                    expected = 0.0 if foreign else got.weights[item[e], h, i, j]
+                    assert got.pair_weights[h, e] == expected
+
+    def test_pair_weights_of_neighbours(self):
+        s = Sizes(2, 2, 3, 4)
+        q, k, v = s.normal(2, 2, 3, 4), s.normal(2, 2, 4, 4), s.normal(2, 2, 4, 4)
+        index = torch.tensor([[0, 3], [2, -1], [-1, -1]])
+        got = core.attend(q, k, v, mask=masks.Neighbours(index), need=("weights", "pair_weights"))
+        assert got.pair_weights.shape == (2, 2, 3, 2)
+        assert torch.equal(got.pair_weights[:, :, 0], got.weights[:, :, 0][..., [0, 3]])
+        assert (got.pair_weights[:, :, 1] == torch.tensor([1.0, 0.0])).all()
+        assert (got.pair_weights[:, :, 2] == 0).all()
+
+    @pytest.mark.parametrize(
+        "mask",
+        [None, masks.Causal(), masks.Edges(torch.zeros(2, 1).long()) & masks.Neighbours(torch.zeros(2, 1).long())],
+    )
+    def test_pair_weights_need_one_list_of_pairs(self, mask):
+        x = torch.randn(1, 1, 2, 4)
+        with pytest.raises(ValueError, match="expects exactly one Edges or Neighbours in the mask, found [02]"):
+            core.attend(x, x, x, mask=mask, need=("pair_weights",))
+
+
+X = torch.randn(2, 2, 3, 4)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ({"q": [1.0]}, TypeError, "q is a list, expected a torch.Tensor"),
+        ({"q": X[0]}, ValueError, r"q has shape \(2, 3, 4\), expected 4-D"),
+        ({"q": X.long()}, TypeError, "q has dtype torch.int64, expected a floating-point dtype"),
+        ({"k": X.double()}, ValueError, "k has dtype torch.float64, expected torch.float32 as q has"),
+        ({"v": X.to("meta")}, ValueError, "v is on meta, expected cpu as q is"),
+        ({"k": X[:1]}, ValueError, "k has batch size 1, expected 2 as q has"),
+        ({"k": X[..., :3]}, ValueError, "k has 3 features, expected 4 as q has"),
+        ({"q": X[..., :0], "k": X[..., :0]}, ValueError, "q has 0 features"),
+        ({"v": X[:, :, :2]}, ValueError, r"v has \(heads, length\) \(2, 2\), expected \(2, 3\) as k has"),
+        ({"q": torch.randn(2, 3, 3, 4)}, ValueError, "q has 3 heads, expected a multiple of k's 2"),
+        ({"mask": torch.ones(3, 3).bool()}, TypeError, "mask is a Tensor, expected a core.masks.Mask"),
+        ({"bias": torch.ones(3, 3)}, TypeError, "bias is a Tensor, expected a core.biases.Bias"),
+        ({"bias": masks.Causal()}, TypeError, "bias is a Causal, expected a core.biases.Bias"),
+        (
+            {"mask": masks.Padding(torch.tensor([1, 2], device="meta"))},
+            ValueError,
+            r"Padding\.keys is on meta, expected cpu",
+        ),
+        ({"bias": biases.Alibi(torch.ones(2, device="meta"))}, ValueError, r"Alibi\.slopes is on meta, expected cpu"),
+        ({"score": "dot"}, TypeError, "score is 'dot', expected scores.Dot"),
+        ({"scale": "big"}, TypeError, "scale is a str, expected a number or a tensor"),
+        ({"scale": math.nan}, ValueError, "scale is nan, expected a finite number"),
+        ({"temperature": 0.0}, ValueError, "temperature is 0.0, expected a finite number above 0"),
+        ({"temperature": torch.ones(3)}, ValueError, r"temperature has shape \(3,\), expected a scalar or \(H,\)"),
+        ({"dropout_p": 1.0}, ValueError, "dropout_p is 1.0"),
+        ({"need": "lse"}, TypeError, r"need is the string 'lse', expected a tuple such as \('lse',\)"),
+        ({"need": ("lse", "maps")}, ValueError, "need names 'maps', expected names from lse, entropy"),
+        ({"backend": "flash"}, ValueError, "backend is 'flash', expected 'auto' or one of 'fused', 'reference'"),
+        (
+            {"backend": "fused", "need": ("lse",)},
+            ValueError,
+            "backend 'fused' cannot serve: the kernel answers the output",
+        ),
+        ({"backend": "fused", "dropout_p": 0.1}, ValueError, "backend 'fused' cannot serve: dropout"),
+    ],
+)
+def test_bad_arguments(arguments, error, message):
+    with pytest.raises(error, match=message):
+        core.attend(**{"q": X, "k": X, "v": X, **arguments})
+    with pytest.raises(error, match=message):
+        core.plan(**{"q": X, "k": X, "v": X, **arguments})
+
+
+@given(
+    st.integers(0, 3),
+    st.sampled_from([1, 2, 4]),
+    st.sampled_from([1, 2]),
+    st.integers(1, 5),
+    st.integers(1, 5),
+    st.integers(1, 9),
+    st.integers(1, 9),
+    st.integers(0, 10**6),
+)
+def test_rows_sum_to_one_and_mix_the_values(B, groups, Hk, Lq, Lk, D, Dv, seed):
+    g = torch.Generator().manual_seed(seed)
+    q, k, v = (torch.randn(B, h, L, d, generator=g) for h, L, d in ((groups * Hk, Lq, D), (Hk, Lk, D), (Hk, Lk, Dv)))
+    got = core.attend(q, k, v, need=("weights", "entropy"))
+    torch.testing.assert_close(got.weights.sum(-1), torch.ones(B, groups * Hk, Lq))
+    torch.testing.assert_close(got.out, got.weights @ v.repeat_interleave(groups, 1))
+    assert (got.entropy <= math.log(Lk) + 1e-5).all()
+    torch.testing.assert_close(core.attend(q, k, v), got.out)
