@@ -64,12 +64,11 @@ def test_core_works_without_any_extra():
         assert done.returncode == 0, done.stderr
 
 
-def test_the_command_line_says_it_in_one_line():
+def test_the_command_line_ends_with_the_cure():
     code = "import sys; sys.argv = ['attention-suite', '--help']; from core.training.cli import main; main()"
     done = without("lightning", code)
     assert done.returncode == 1
-    (line,) = done.stderr.strip().splitlines()
-    assert 'pip install "attention-suite[train]"' in line
+    assert done.stderr.strip().splitlines()[-1].endswith('pip install "attention-suite[train]"')
 
 
 def test_the_command_line_lives_on_without_a_domain():
