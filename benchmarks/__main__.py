@@ -37,7 +37,7 @@ def revision() -> str:
 def main() -> int:
     """Run all, write the page, and answer 1 if a benchmark failed or missed its bar."""
     parts = [
-        "# Benchmarks\n\nWritten by `make bench`; do not edit. Ratios are of runs that took turns in one session; times "
+        "# Benchmarks\n\nWritten by `make bench`; do not edit. Ratios are of runs that took turns, times "
         "hold for the machine below alone.\n\n"
         f"Commit {revision()}; {platform.system()} on {platform.machine()}, {torch.get_num_threads()} threads, "
         f"Python {platform.python_version()}, torch {torch.__version__}.\n"
