@@ -2,6 +2,7 @@
 
 import pickle
 import shutil
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,8 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"ckpt_path: expected a checkpoint file, got {path}, which is not there")
+    if not zipfile.is_zipfile(path):
+        raise ValueError(f"ckpt_path: {path} is damaged or no checkpoint")
     try:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
@@ -113,18 +116,19 @@ class RunCheckpoint(Checkpoint):
         self.best_score = state_dict["best_score"]
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Add the generators of every process; after an epoch, leave the loops where the next one begins."""
+        """Add the generators of every process, and whether the epoch has ended."""
         states: list[Any] = [get_rng_state()]
         if trainer.world_size > 1:
             states = [None] * trainer.world_size
             torch.distributed.all_gather_object(states, get_rng_state())
         checkpoint["rng"] = states
-        if self._between_epochs:
-            _end_epoch(checkpoint["loops"]["fit_loop"])
+        checkpoint["between_epochs"] = self._between_epochs
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Remember the generators until training starts: setting up may draw from them."""
         self._rng = checkpoint.get("rng")
+        if checkpoint.get("between_epochs"):
+            _end_epoch(checkpoint["loops"]["fit_loop"], by_steps=trainer.max_steps != -1)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Put the generators back; new processes of one run get generators of their own."""
@@ -176,7 +180,7 @@ class RunCheckpoint(Checkpoint):
         self._save_last(trainer)
         self._between_epochs = False
 
-    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Without validation the final state is the best there is."""
         best, last = self.folder.file("best.ckpt"), self.folder.file("last.ckpt")
         if best is None or last is None or not trainer.is_global_zero or best.is_file() or not last.is_file():
@@ -191,7 +195,7 @@ class RunCheckpoint(Checkpoint):
     def _save(self, trainer: Trainer, name: str) -> None:
         path = self.folder.file(name)
         if path is not None:
-            trainer.save_checkpoint(path)
+            trainer.save_checkpoint(path, weights_only=False)
 
 
 def _validation_due(trainer: Trainer, batch_idx: int) -> bool:
@@ -202,18 +206,18 @@ def _validation_due(trainer: Trainer, batch_idx: int) -> bool:
     return (batch_idx + 1) % every == 0 or (total + 1) % every == 0
 
 
-def _end_epoch(loop: dict[str, Any]) -> None:
+def _end_epoch(loop: dict[str, Any], by_steps: bool) -> None:
     """Move the progress of a loop saved in `on_train_epoch_end` behind the end of that epoch.
 
-    The trainer's own answer to such a checkpoint depends on `max_steps`: with it, the epoch would end twice.
+    The trainer's own answer to such a checkpoint depends on `max_steps`: with it, the epoch would end twice, and one
+    empty pass counts as a batch.
     """
-    epoch = loop["epoch_progress"]
-    for count in (epoch["total"], epoch["current"]):
+    for count in (loop["epoch_progress"]["total"], loop["epoch_progress"]["current"]):
         count["completed"] = count["processed"]
-    batches = loop["epoch_loop.batch_progress"]
+    batches, schedules = loop["epoch_loop.batch_progress"], loop["epoch_loop.scheduler_progress"]
     batches["current"] = dict.fromkeys(batches["current"], 0)
     batches["is_last_batch"] = False
-    loop["epoch_loop.scheduler_progress"]["current"] = dict.fromkeys(
-        loop["epoch_loop.scheduler_progress"]["current"], 0
-    )
-    loop["state_dict"] = {k: v for k, v in loop["state_dict"].items() if k != "combined_loader"}
+    schedules["current"] = dict.fromkeys(schedules["current"], 0)
+    loop["state_dict"].pop("combined_loader", None)
+    if by_steps:
+        loop["epoch_loop.state_dict"]["_batches_that_stepped"] -= 1

@@ -1,8 +1,10 @@
 """The command line: `lightning`, `attention-suite` and `python -m core.training` are the same."""
 
+import logging
 import os
 import sys
 import warnings
+from argparse import ArgumentError
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +37,8 @@ Short cuts: --ema DECAY, --early_stopping PATIENCE, --checkpoint_every STEPS. Ru
 trainer.default_root_dir (runs), each in <config's name>/version_<n>. --debug shows the traceback of an error.
 
 """
+
+_PARSER: dict[str, Any] = {"exit_on_error": False, "allow_abbrev": False}
 
 
 class SuiteCLI(LightningCLI):
@@ -101,7 +105,9 @@ class SuiteCLI(LightningCLI):
         assert self.subcommand is not None
         options = self.config_init[self.subcommand]
         trainer = options["trainer"]
-        folder = RunFolder(options["run_name"] or _config_name(self.arguments), self.ckpt_path, options["seed_everything"])
+        folder = RunFolder(
+            options["run_name"] or _config_name(self.arguments), self.ckpt_path, options["seed_everything"]
+        )
         callbacks: list[Any] = [folder]
         if self.subcommand == "fit":
             if options["ema"] is not None:
@@ -109,7 +115,9 @@ class SuiteCLI(LightningCLI):
             if options["early_stopping"] is not None:
                 task = self.model
                 callbacks.append(
-                    EarlyStopping(task.monitor, mode=task.monitor_mode, patience=options["early_stopping"], min_delta=0.0)
+                    EarlyStopping(
+                        task.monitor, mode=task.monitor_mode, patience=options["early_stopping"], min_delta=0.0
+                    )
                 )
             if trainer["enable_checkpointing"] is not False and not trainer["fast_dev_run"]:
                 callbacks.append(RunCheckpoint(folder, options["checkpoint_every"]))
@@ -131,9 +139,6 @@ class SuiteCLI(LightningCLI):
 class SaveRunConfig(SaveConfigCallback):
     """Writes config.yaml into a new run's folder."""
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, save_to_log_dir=False, **kwargs)
-
     def save_config(self, trainer: Any, pl_module: Any, stage: str) -> None:
         """Once per folder: a resumed run keeps the configuration it began with."""
         folder = next(callback for callback in trainer.callbacks if isinstance(callback, RunFolder))
@@ -152,6 +157,7 @@ def main(args: list[str] | None = None) -> None:
     debug = "--debug" in arguments or os.environ.get("ATTENTION_SUITE_DEBUG", "") not in ("", "0")
     arguments = [argument for argument in arguments if argument != "--debug"]
     warnings.filterwarnings("ignore", message=".*LeafSpec.*", category=FutureWarning)  # lightning 2.6 on torch 2.14
+    logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(_no_advertisement)
     domains = load_domains()
     if not arguments or arguments[0] in ("-h", "--help"):
         print(HELP + catalogue(domains), end="")
@@ -163,8 +169,8 @@ def main(args: list[str] | None = None) -> None:
     except Exception as error:
         if debug:
             raise
-        print(f"lightning: error: {explain(error, arguments, domains)}", file=sys.stderr)
-        sys.exit(2 if isinstance(error, (ValueError, TypeError)) and _is_usage(error) else 1)
+        print(f"lightning: error: {explain(error, domains)}", file=sys.stderr)
+        sys.exit(2 if isinstance(error, ArgumentError) else 1)
 
 
 def _run(arguments: list[str]) -> None:
@@ -178,15 +184,16 @@ def _run(arguments: list[str]) -> None:
             seed_everything_default=0,
             auto_configure_optimizers=False,
             save_config_callback=SaveRunConfig,
+            save_config_kwargs={"save_to_log_dir": False},
             trainer_defaults={"default_root_dir": "runs", "log_every_n_steps": 1, "use_distributed_sampler": False},
-            parser_kwargs={"exit_on_error": False, **{s: {"exit_on_error": False} for s in SuiteCLI.subcommands()}},
+            parser_kwargs={**_PARSER, **{name: dict(_PARSER) for name in SuiteCLI.subcommands()}},
         )
     finally:
         sys.argv[1:] = program
 
 
-def _is_usage(error: Exception) -> bool:
-    return type(error).__module__.startswith(("argparse", "jsonargparse"))
+def _no_advertisement(record: logging.LogRecord) -> bool:
+    return "Tip: For seamless cloud" not in record.getMessage()
 
 
 def _as_list(value: Any) -> list[Any]:

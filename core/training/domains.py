@@ -35,7 +35,7 @@ def load_domains() -> list[Domain]:
 def known(base: type) -> list[type]:
     """All public subclasses of Task or DataModule that have been imported, by name."""
     found: dict[str, type] = {}
-    pending = list(base.__subclasses__())
+    pending: list[type] = list(base.__subclasses__())
     while pending:
         cls = pending.pop()
         pending += cls.__subclasses__()

@@ -14,6 +14,7 @@ second run takes the next number. Resuming an unfinished run goes on in its fold
 new folder. Evaluating a checkpoint of a run on that run's data writes into its folder, on other data into a new one.
 """
 
+import csv
 import math
 from pathlib import Path
 from typing import Any
@@ -79,9 +80,12 @@ class RunFolder(Callback):
                     baselines.update(pl_module.baselines(split) if trainer.is_global_zero else {})
         if not trainer.is_global_zero:
             return
+        values: dict[str, Any] = dict(trainer.callback_metrics)
+        if stage == "fit":  # nothing was left to train where a run was killed after its last epoch
+            values = {**last_values(self.path / "metrics.csv"), **values}
         metrics = {
             key: _number(value)
-            for key, value in trainer.callback_metrics.items()
+            for key, value in values.items()
             if key.partition("/")[0] in _STAGES[stage] and "/" in key
         }
         if metrics:
@@ -117,6 +121,16 @@ class RunFolder(Callback):
             if (stage == "fit" and record["status"] != "complete") or (stage != "fit" and same_data):
                 return before.resolve(), False
         return _claim(Path(trainer.default_root_dir) / (self.name or type(module).__name__)), True
+
+
+def last_values(path: Path) -> dict[str, str]:
+    """The last value of every column of a metrics.csv."""
+    values: dict[str, str] = {}
+    if path.is_file():
+        with path.open(newline="", encoding="utf-8") as file:
+            for row in csv.DictReader(file):
+                values.update({key: value for key, value in row.items() if value != ""})
+    return values
 
 
 def _claim(parent: Path) -> Path:

@@ -51,7 +51,9 @@ class Stored:
             if _plain(wanted) == _plain(stored):
                 continue
             if key not in self.typed:
-                notes.append(f"note: model.{key} = {stored!r} from the checkpoint, not {wanted!r} from the configuration")
+                notes.append(
+                    f"note: model.{key} = {stored!r} from the checkpoint, not {wanted!r} from the configuration"
+                )
             elif resume:
                 raise ValueError(
                     f"model.{key}: the run that is resumed has {stored!r}, got {wanted!r}; leave the option out to "

@@ -1,10 +1,13 @@
 """A small task and its data, random in every way that a real one is: dropout, augmentation by three generators, order."""
 
+import os
 import random
+import signal
 from typing import Any
 
 import numpy as np
 import torch
+from lightning import Callback
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
@@ -73,3 +76,46 @@ class ToyTask(Task):
         y = self.trainer.datamodule.test_set.y if stage == "test" else self.trainer.datamodule.val_set.y
         share = float(y.double().mean())
         return {"majority": {f"{stage}/accuracy": max(share, 1 - share)}}
+
+
+class Kill(Callback):
+    """Ends the process by SIGKILL at a point named by the variable TOY_KILL: <place>:<count>, counted from 1."""
+
+    def __init__(self) -> None:
+        place, _, count = os.environ.get("TOY_KILL", ":0").partition(":")
+        self.place, self.left = place, int(count)
+        if place == "save":
+            save = torch.save
+
+            def save_half(value: Any, path: Any, **options: Any) -> None:
+                save(value, path, **options)
+                os.truncate(path, os.path.getsize(path) // 2)
+                self._count("save")
+                save(value, path, **options)
+
+            torch.save = save_half
+
+    def _count(self, place: str) -> None:
+        if place == self.place:
+            self.left -= 1
+            if self.left == 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    def on_train_batch_start(self, *args: Any) -> None:
+        self._count("batch")
+
+    def on_before_optimizer_step(self, *args: Any) -> None:
+        self._count("step")
+
+    def on_validation_batch_start(self, trainer: Any, *args: Any) -> None:
+        if not trainer.sanity_checking:
+            self._count("validation")
+
+    def on_train_epoch_start(self, *args: Any) -> None:
+        self._count("epoch_start")
+
+    def on_train_epoch_end(self, *args: Any) -> None:
+        self._count("epoch_end")
+
+    def on_train_end(self, *args: Any) -> None:
+        self._count("train_end")
