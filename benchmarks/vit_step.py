@@ -10,11 +10,7 @@ backward and AdamW, all in float32.
 import argparse
 import platform
 import statistics
-import sys
 import time
-from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import timm
 import torch

@@ -7,7 +7,7 @@ import timm
 import torch
 from torch import nn
 
-from . import registry  # noqa: F401  (registers our models)
+from . import cnn, registry  # noqa: F401  (they register our models)
 
 
 def create_backbone(

@@ -1,7 +1,7 @@
 """What all image data modules share: splits, augmentation, the numbers that a model needs to know."""
 
 from abc import ABC, abstractmethod
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -92,7 +92,6 @@ class ImageDataModule(DataModule, ABC):
     @abstractmethod
     def load(self) -> LabelledImages:
         """Read the whole data set; every data module says how."""
-        raise NotImplementedError(f"{type(self).__name__}.load: answer LabelledImages")
 
     def setup(self, stage: str | None = None) -> None:
         """Read, split, and tell the task what it must know about the images."""
@@ -174,15 +173,12 @@ class ImageDataModule(DataModule, ABC):
         image = self.affine(batch.image, batch.index, seed=self.seed, epoch=self.trainer.current_epoch)
         return batch._replace(image=image)
 
+    def refuse_fold(self, owner: str) -> None:
+        """Refuse k-fold for a data set with a split of its authors."""
+        if self.fold is not None:
+            raise ValueError(f"fold: {owner} is split by its authors, so expected none, got {self.fold}")
+
     def _ready(self) -> LabelledImages:
         if self.whole is None:
             raise RuntimeError(f"{type(self).__name__}: call setup() first")
         return self.whole
-
-
-def options_without(options: dict[str, Any], *names: str, owner: str) -> dict[str, Any]:
-    """Refuse options that a data set with a split of its authors has no use for."""
-    for name in names:
-        if options.get(name) is not None:
-            raise ValueError(f"{name}: {owner} comes split by its authors, so expected none, got {options[name]}")
-    return options

@@ -7,7 +7,7 @@ import numpy as np
 
 from core.training import hash_arrays
 
-from .base import ImageDataModule, LabelledImages, options_without
+from .base import ImageDataModule, LabelledImages
 from .images import ArrayImages
 from .splits import Split, stratified_split
 
@@ -34,7 +34,8 @@ class CifarData(ImageDataModule):
     def __init__(
         self, name: str = "cifar10", root: str = "~/.cache/attention-suite", download: bool = True, **options: Any
     ) -> None:
-        super().__init__(**options_without(options, "fold", owner="CIFAR"))
+        super().__init__(**options)
+        self.refuse_fold("CIFAR")
         if name not in ("cifar10", "cifar100"):
             raise ValueError(f"name: expected 'cifar10' or 'cifar100', got {name!r}")
         self.name, self.root, self.download = name, Path(root).expanduser(), download

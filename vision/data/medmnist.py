@@ -8,7 +8,7 @@ import numpy as np
 
 from core.training import hash_arrays
 
-from .base import ImageDataModule, LabelledImages, options_without
+from .base import ImageDataModule, LabelledImages
 from .images import ArrayImages
 from .splits import Split
 
@@ -39,8 +39,11 @@ class MedMnistData(ImageDataModule):
         "breastmnist": ("malignant", "normal or benign"),
     }
 
-    def __init__(self, path: str, class_names: list[str] | None = None, **options: Any) -> None:
-        super().__init__(**options_without(options, "fold", owner="a MedMNIST file"))
+    def __init__(self, path: str | None = None, class_names: list[str] | None = None, **options: Any) -> None:
+        super().__init__(**options)
+        self.refuse_fold("a MedMNIST file")
+        if path is None:
+            raise ValueError("path: expected a MedMNIST npz file (--data.path FILE.npz), got None")
         self.path = Path(path).expanduser()
         self.class_names = class_names
 
