@@ -95,11 +95,11 @@ def test_grouped_queries_share_keys_and_values():
     torch.manual_seed(0)
     grouped = MultiheadAttention(8, 4, kv_heads=2).double()
     full = MultiheadAttention(8, 4).double()
-    with torch.no_grad():
-        full.load_state_dict(grouped.state_dict() | {
-            f"{name}.{part}": getattr(getattr(grouped, name), part).unflatten(0, (2, 2)).repeat_interleave(2, 0).flatten(0, 1)
-            for name, part in itertools.product(("k_proj", "v_proj"), ("weight", "bias"))
-        })  # fmt: skip
+    state = grouped.state_dict()
+    for name, part in itertools.product(("k_proj", "v_proj"), ("weight", "bias")):
+        per_head = state[f"{name}.{part}"].unflatten(0, (2, 2))
+        state[f"{name}.{part}"] = per_head.repeat_interleave(2, dim=0).flatten(0, 1)
+    full.load_state_dict(state)
     x = torch.randn(2, 5, 8, dtype=torch.float64)
     torch.testing.assert_close(grouped(x), full(x), rtol=0, atol=1e-12)
 
