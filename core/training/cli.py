@@ -131,9 +131,32 @@ class SuiteCLI(LightningCLI):
         kwargs["plugins"] = [SafeCheckpointIO(), *_as_list(trainer["plugins"])]
         return super().instantiate_trainer(**kwargs)
 
+    def fit(self, **kwargs: Any) -> None:
+        """Train, and say where the run is kept."""
+        self.trainer.fit(**kwargs)
+        self._say_where()
+
+    def validate(self, **kwargs: Any) -> None:
+        """Validate, and say where the numbers are kept."""
+        self.trainer.validate(**kwargs)
+        self._say_where()
+
+    def test(self, **kwargs: Any) -> None:
+        """Test, and say where the numbers are kept."""
+        self.trainer.test(**kwargs)
+        self._say_where()
+
     def predict(self, **kwargs: Any) -> None:
         """Predict; the table is written by a callback, nothing is kept in memory twice."""
         self.trainer.predict(**kwargs, return_predictions=False)
+        self._say_where()
+
+    def _say_where(self) -> None:
+        for callback in self.trainer.callbacks if self.trainer.is_global_zero else ():  # type: ignore[attr-defined]
+            if isinstance(callback, RunFolder) and callback.path is not None:
+                print(f"run: {_short(callback.path)}")
+            if isinstance(callback, PredictionTable) and callback.written is not None:
+                print(f"predictions: {_short(callback.written)}")
 
 
 class SaveRunConfig(SaveConfigCallback):
@@ -156,8 +179,14 @@ def main(args: list[str] | None = None) -> None:
     arguments = sys.argv[1:] if args is None else list(args)
     debug = "--debug" in arguments or os.environ.get("ATTENTION_SUITE_DEBUG", "") not in ("", "0")
     arguments = [argument for argument in arguments if argument != "--debug"]
-    warnings.filterwarnings("ignore", message=".*LeafSpec.*", category=FutureWarning)  # lightning 2.6 on torch 2.14
     logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(_no_advertisement)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*LeafSpec.*", category=FutureWarning)  # lightning 2.6, torch 2.14
+        warnings.filterwarnings("ignore", message=".*callbacks used to create the checkpoint.*")  # not to evaluate it
+        _main(arguments, debug)
+
+
+def _main(arguments: list[str], debug: bool) -> None:
     domains = load_domains()
     if not arguments or arguments[0] in ("-h", "--help"):
         print(HELP + catalogue(domains), end="")
@@ -194,6 +223,11 @@ def _run(arguments: list[str]) -> None:
 
 def _no_advertisement(record: logging.LogRecord) -> bool:
     return "Tip: For seamless cloud" not in record.getMessage()
+
+
+def _short(path: Path) -> str:
+    path = path.resolve()
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
 
 
 def _as_list(value: Any) -> list[Any]:

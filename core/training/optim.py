@@ -3,9 +3,12 @@
 import math
 from typing import Any
 
+from lightning import Trainer
 from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
+
+from .data import DataModule
 
 
 def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
@@ -60,3 +63,27 @@ def warmup_cosine_factor(step: int, total: int, warmup: int, floor: float) -> fl
 def warmup_cosine(optimizer: Optimizer, total: int, warmup: int, floor: float = 0.0) -> LambdaLR:
     """The schedule of `warmup_cosine_factor`, stepped once per optimiser step."""
     return LambdaLR(optimizer, lambda step: warmup_cosine_factor(step, total, warmup, floor))
+
+
+def total_steps(trainer: Trainer) -> tuple[int, int]:
+    """Optimiser steps of the whole training and of one epoch.
+
+    Counted without creating the trainer's loaders: `Trainer.estimated_stepping_batches` does, before a resumed run has
+    restored its place in the epoch (it is asked where the data are not one of our data modules).
+
+    Raises:
+        ValueError: the training has no end.
+    """
+    data = getattr(trainer, "datamodule", None)
+    epochs = trainer.max_epochs if trainer.max_epochs is not None else 1000
+    if isinstance(data, DataModule):
+        batches, limit = data.train_batches(), trainer.limit_train_batches
+        batches = min(batches, limit) if isinstance(limit, int) else int(batches * (1.0 if limit is None else limit))
+        per_epoch = max(1, math.ceil(batches / trainer.accumulate_grad_batches))
+        ends: list[float] = [n for n in (epochs * per_epoch, trainer.max_steps) if n > 0]
+    else:
+        ends = [trainer.estimated_stepping_batches]
+        per_epoch = max(1, int(min(ends[0], 2**62)) // max(1, epochs))
+    if not ends or math.isinf(min(ends)):
+        raise ValueError("trainer.max_epochs or trainer.max_steps: a cosine schedule needs an end, got none")
+    return int(min(ends)), per_epoch

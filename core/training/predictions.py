@@ -33,6 +33,7 @@ class PredictionTable(Callback):
         if out is not None and Path(out).suffix not in ENDINGS:
             raise ValueError(f"out: expected a file ending in {' or '.join(ENDINGS)}, got {out}")
         self.out, self.folder = None if out is None else Path(out), folder
+        self.written: Path | None = None
         self._batches: list[dict[str, list[Any]]] = []
 
     def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -65,6 +66,7 @@ class PredictionTable(Callback):
             for name, column in table.items():
                 column.extend(_interleave([part[name] for part in parts]))
         write_table(path, table)
+        self.written = path
 
 
 def columns(outputs: Any) -> dict[str, list[Any]]:

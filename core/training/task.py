@@ -1,6 +1,5 @@
 """The base of all tasks: a model, its loss and its metrics; optimisation is the same for all."""
 
-import math
 from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple
 
@@ -9,10 +8,7 @@ from torch import Tensor, nn
 from torch.optim import AdamW
 from torchmetrics import MeanMetric, MetricCollection
 
-from .data import DataModule
-from .optim import parameter_groups, warmup_cosine
-
-_NO_END = "trainer.max_epochs or trainer.max_steps: a cosine schedule needs an end, got -1 for both"
+from .optim import parameter_groups, total_steps, warmup_cosine
 
 
 class StepOutput(NamedTuple):
@@ -93,10 +89,10 @@ class Task(L.LightningModule):
         return out.loss
 
     def on_train_epoch_end(self) -> None:
-        """Log the epoch's mean loss and the learning rate of its last step."""
-        self.log("train/loss", self.train_loss.compute())
+        """Log the epoch's mean loss and the learning rate that it ended with."""
+        self.log("train/loss", self.train_loss.compute(), sync_dist=True)
         self.train_loss.reset()
-        self.log("lr", self.trainer.optimizers[0].param_groups[0]["lr"])
+        self.log("lr", self.trainer.optimizers[0].param_groups[0]["lr"], sync_dist=True)
 
     def validation_step(self, batch: Any, batch_idx: int) -> None:
         """Update the validation metrics."""
@@ -131,40 +127,16 @@ class Task(L.LightningModule):
             metrics.reset()
         for name, value in values.items():
             key = f"{stage}/{name}"
-            self.log(key, value.to(self.device), prog_bar=key == self.monitor)
+            self.log(key, value.to(self.device), prog_bar=key == self.monitor, sync_dist=True)
 
     def configure_optimizers(self) -> Any:
         """AdamW with warm-up and cosine, stepped after every optimiser step."""
         groups = parameter_groups(self, self.weight_decay)
         optimizer = AdamW(groups, lr=self.lr, betas=(self.betas[0], self.betas[1]))
-        total, per_epoch = self.total_steps()
+        total, per_epoch = total_steps(self.trainer)
         warmup = self.warmup_fraction * total if self.warmup_epochs is None else self.warmup_epochs * per_epoch
         schedule = warmup_cosine(optimizer, total, min(round(warmup), total), self.lr_floor)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
-
-    def total_steps(self) -> tuple[int, int]:
-        """Optimiser steps of the whole training and of one epoch.
-
-        Counted without creating the trainer's loaders (`Trainer.estimated_stepping_batches` does, before a resumed run
-        has restored its place in the epoch).
-        """
-        trainer = self.trainer
-        data = getattr(trainer, "datamodule", None)
-        epochs = trainer.max_epochs if trainer.max_epochs is not None else 1000
-        if not isinstance(data, DataModule):
-            total = trainer.estimated_stepping_batches
-            if math.isinf(total):
-                raise ValueError(
-                    "trainer.max_epochs or trainer.max_steps: a cosine schedule needs an end, got -1 for both"
-                )
-            return int(total), max(1, int(total) // max(1, epochs))
-        batches, limit = data.train_batches(), trainer.limit_train_batches
-        batches = min(batches, limit) if isinstance(limit, int) else int(batches * (1.0 if limit is None else limit))
-        per_epoch = max(1, math.ceil(batches / trainer.accumulate_grad_batches))
-        ends = [n for n in (epochs * per_epoch, trainer.max_steps) if n > 0]
-        if not ends:
-            raise ValueError(_NO_END)
-        return min(ends), per_epoch
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep the running mean of the training loss: a run resumed inside an epoch reports the whole epoch."""
