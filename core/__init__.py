@@ -1,10 +1,7 @@
 """Attention with composable masks and biases, exact on every backend. Needs torch and nothing else.
 
-    import core
-    from core import biases, masks
-
-    out = core.attend(q, k, v, mask=masks.Causal() & masks.Padding(lengths), bias=biases.TimeDecay(times, rate))
-    print(core.plan(q, k, v, mask=masks.Causal()))
+`attend` computes it, `plan` says how and at what cost, `masks` and `biases` hold the structure, and the layers
+(`MultiheadAttention`, `TransformerBlock`, `Encoder`, pooling, `GatedFusion`) build on them.
 """
 
 from . import biases, layers, masks, positions, scores

@@ -14,7 +14,7 @@ from .backends import BACKENDS
 from .biases import Bias
 from .cost import Cost
 from .masks import Mask
-from .problem import AttentionOutput, Problem, pose
+from .problem import AttentionOutput, Problem, autocast_is_on, pose
 
 
 @dataclass(frozen=True)
@@ -189,7 +189,7 @@ def attend(
     )
     chosen = BACKENDS[_choose(problem, backend)]
     seed = dropout.draw_seed(generator, q.device) if dropout_p > 0 else None
-    if torch.is_autocast_enabled(q.device.type):
+    if autocast_is_on(q.device):
         with torch.autocast(q.device.type, enabled=False):
             answer = chosen.run(problem, seed)
     else:

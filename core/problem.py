@@ -141,14 +141,18 @@ def pose(
             )
         bias.validate(*sizes, q.device)
     pattern, padding = split(mask)
-    kind = q.device.type
-    if torch.is_autocast_enabled(kind) and q.dtype in (torch.float32, torch.float16, torch.bfloat16):
-        dtype = torch.get_autocast_dtype(kind)
+    if autocast_is_on(q.device) and q.dtype in (torch.float32, torch.float16, torch.bfloat16):
+        dtype = torch.get_autocast_dtype(q.device.type)
         q, k, v = q.to(dtype), k.to(dtype), v.to(dtype)
     problem = Problem(q, k, v, pattern, padding, bias, score, scale, temperature, dropout_p, wanted)
     if "pair_weights" in wanted:
         problem.pair_mask()
     return problem
+
+
+def autocast_is_on(device: torch.device) -> bool:
+    """Whether torch.autocast is active on this kind of device; some kinds have none."""
+    return torch.amp.is_autocast_available(device.type) and torch.is_autocast_enabled(device.type)
 
 
 def _check_qkv(q: Tensor, k: Tensor, v: Tensor) -> None:
@@ -160,7 +164,7 @@ def _check_qkv(q: Tensor, k: Tensor, v: Tensor) -> None:
         if not x.dtype.is_floating_point:
             raise TypeError(f"{name} has dtype {x.dtype}, expected a floating-point dtype")
     for name, x in (("k", k), ("v", v)):
-        if x.dtype != q.dtype and not torch.is_autocast_enabled(q.device.type):
+        if x.dtype != q.dtype and not autocast_is_on(q.device):
             raise ValueError(f"{name} has dtype {x.dtype}, expected {q.dtype} as q has")
         if x.device != q.device:
             raise ValueError(f"{name} is on {x.device}, expected {q.device} as q is")

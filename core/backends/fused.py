@@ -35,18 +35,18 @@ def cost(problem: Problem) -> Cost:
     width = p.q.shape[3] + p.v.shape[3]
     pairs = p.B * p.H * p.Lq * p.Lk
     size = p.q.dtype.itemsize
-    linear = 4 * size * p.B * p.H * (p.Lq + p.Lk) * width
+    linear = 2 * size * p.B * p.H * (p.Lq + p.Lk) * width
     route = _route(p)
     if route in ("plain", "causal", "keys"):
         flops = 7 * pairs * width // (2 if route == "causal" else 1)
         return Cost(flops=flops, peak_bytes=linear, memory="O(L d)")
     if _mask_needs_grad(p):
         why = "the mask requires grad, so torch leaves its flash kernel"
-        return Cost(flops=6 * pairs * width, peak_bytes=linear + 6 * pairs * size, memory=f"O(L^2): {why}")
+        return Cost(flops=6 * pairs * width, peak_bytes=linear + 4 * pairs * size, memory=f"O(L^2): {why}")
     B, H = _mask_batch(p)
     dense = B * H * p.Lq * p.Lk * max(size, 4)
     return Cost(
-        flops=7 * pairs * width, peak_bytes=linear + (4 if _has_bias(p) else 2) * dense, memory="O(L^2): a dense mask"
+        flops=7 * pairs * width, peak_bytes=linear + (3 if _has_bias(p) else 2) * dense, memory="O(L^2): a dense mask"
     )
 
 

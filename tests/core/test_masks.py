@@ -173,7 +173,7 @@ def test_refused_when_made(build, error, message):
     [
         (masks.Padding(torch.tensor([1, 5])), r"Padding\.keys holds 5, expected lengths from 0 to 4"),
         (masks.Padding(torch.tensor([1])), r"Padding\.keys has shape \(1,\), expected \(2,\) for B=2, Lk=4"),
-        (masks.Padding(torch.tensor([1, 2]), torch.ones(2, 4).bool()), r"Padding\.queries has shape \(2, 4\), expected"),
+        (masks.Padding(torch.tensor([1, 2]), torch.ones(2, 4).bool()), r"Padding\.queries has shape \(2, 4\)"),
         (masks.Global(torch.tensor([4])), r"Global\.index holds 4, expected positions \(or -1, unused\) from -1 to 3"),
         (masks.NotAfter(torch.zeros(2, 3)), r"NotAfter\.key_times is required where Lq \(3\) differs from Lk \(4\)"),
         (masks.NotAfter(torch.zeros(2, 4)), r"NotAfter\.times has shape \(2, 4\), expected \(B, Lq\) = \(2, 3\)"),

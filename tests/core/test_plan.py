@@ -1,0 +1,95 @@
+"""What `plan` says: which backend, why not the others, and what it costs."""
+
+import subprocess
+import sys
+
+import pytest
+import torch
+
+import core
+from core import biases, masks
+
+X = torch.randn(1, 2, 8, 4)
+
+
+def test_choice():
+    assert core.plan(X, X, X).backend == "fused"
+    assert core.plan(X, X, X, dropout_p=0.1).backend == "reference"
+    assert core.plan(X, X, X, need=("entropy",)).backend == "reference"
+    assert core.plan(X, X, X, backend="reference").backend == "reference"
+
+
+def test_table_names_every_backend_its_memory_and_its_reasons():
+    text = str(core.plan(X, X, X, mask=masks.Window(1, 1), need=("entropy", "lse")))
+    head, fused, reference = text.splitlines()
+    assert head.split() == ["backend", "GFLOP", "peak", "MB", "memory", "cannot", "serve", "because"]
+    assert "O(L^2): a dense mask" in fused
+    assert fused.endswith("the kernel answers the output alone, not entropy, lse")
+    assert reference.startswith("->  reference")
+    assert "O(L^2): every weight is held" in reference
+
+
+def test_flops_of_the_matrix_products_by_hand():
+    """Forward: q k and w v, 2 * B * H * Lq * Lk * (D + Dv); backward twice that, or 2.5 times where it recomputes."""
+    forward = 2 * 1 * 2 * 8 * 8 * (4 + 4)
+    fused, reference = core.plan(X, X, X).candidates
+    assert reference.cost.flops == 3 * forward
+    assert fused.cost.flops == 3.5 * forward
+    assert core.plan(X, X, X, mask=masks.Causal()).candidates[0].cost.flops == 3.5 * forward / 2
+
+
+def test_the_plan_does_not_look_at_values():
+    """On the meta device there are none, and the answer is the same."""
+    mask, bias = masks.Causal() & masks.Padding(torch.tensor([3])), biases.TimeDecay(torch.rand(1, 8), 0.1)
+    meta = X.to("meta")
+    assert core.plan(meta, meta, meta, mask=mask.to("meta"), bias=bias.to("meta")) == core.plan(
+        X, X, X, mask=mask, bias=bias
+    )
+
+
+MEASURE = """
+import torch, core
+from core import biases, masks
+torch.set_num_threads(1)
+def problem(L):
+    q, k, v = (torch.randn(1, 4, L, 64, requires_grad=True) for _ in range(3))
+    slopes = torch.full((4,), 0.1, requires_grad=True)
+    lengths = torch.tensor([L - 5])
+    return (q, k, v), {
+        "plain": {},
+        "padded": {"mask": masks.Padding(lengths, lengths)},
+        "window": {"mask": masks.Window(64, 64)},
+        "fixed bias": {"bias": biases.Alibi(0.1)},
+        "learned bias": {"bias": biases.Alibi(slopes)},
+        "statistics": {"need": ("entropy",)},
+        "dropout": {"dropout_p": 0.1},
+        "reference with bias": {"bias": biases.Alibi(slopes), "backend": "reference"},
+    }
+def step(qkv, arguments):
+    out = core.attend(*qkv, **arguments)
+    (out if isinstance(out, torch.Tensor) else out.out).sum().backward()
+def status(name):
+    return int(next(x for x in open("/proc/self/status") if x.startswith(name)).split()[1])
+for name in problem(2)[1]:
+    qkv, cases = problem(64)
+    step(qkv, cases[name])
+    qkv, cases = problem(2048)
+    plan = core.plan(*qkv, **cases[name])
+    planned = next(c.cost.peak_bytes for c in plan.candidates if c.backend == plan.backend)
+    with open("/proc/self/clear_refs", "w") as f:
+        f.write("5")  # starts the high-water mark anew
+    before = status("VmRSS")
+    step(qkv, cases[name])
+    print(name, planned, (status("VmHWM") - before) * 1024, sep=",")
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="peak memory is read from /proc")
+def test_peak_memory_is_what_was_planned():
+    """In a fresh process, L = 2048, within a factor of 1.5 (and 16 MB, for what torch itself takes)."""
+    done = subprocess.run([sys.executable, "-c", MEASURE], capture_output=True, text=True, check=True, timeout=300)
+    lines = [line.split(",") for line in done.stdout.splitlines()]
+    assert len(lines) == 8
+    print(done.stdout)
+    for name, planned, measured in lines:
+        assert int(planned) / 1.5 - 16e6 <= int(measured) <= int(planned) * 1.5 + 16e6, name

@@ -1,0 +1,109 @@
+"""Masks and biases as pytrees, in compiled and exported programs, moved, copied and printed."""
+
+import copy
+import io
+
+import pytest
+import torch
+from torch.utils import _pytree as pytree
+
+import core
+from core import biases, masks
+
+from .cases import Sizes, bias_cases, mask_cases
+
+S = Sizes(2, 2, 4, 4)
+NODES = {
+    **{f"mask {name}": mask for name, (mask, _) in mask_cases(S).items()},
+    **{f"bias {name}": build(*learnable) for name, (build, learnable, _) in bias_cases(S).items()},
+}
+
+
+@pytest.mark.parametrize("name", NODES)
+def test_pytree_round_trip(name):
+    node = NODES[name]
+    leaves, spec = pytree.tree_flatten(node)
+    tensors = [leaf for leaf in leaves if isinstance(leaf, torch.Tensor)]
+    assert [id(t) for t in tensors] == [id(t) for _, t in node.tensors()]
+    again = pytree.tree_unflatten(leaves, spec)
+    assert type(again) is type(node)
+    assert torch.equal(again.materialize(2, 2, 4, 4), node.materialize(2, 2, 4, 4))
+    pytree.tree_map(lambda _: object(), node)  # a transformation may put anything at the leaves
+
+
+@pytest.mark.parametrize("name", NODES)
+def test_to_copy_and_print(name):
+    node = NODES[name]
+    moved = node.to("meta")
+    assert {t.device.type for _, t in moved.tensors()} <= {"meta"}
+    assert torch.equal(copy.deepcopy(node).materialize(2, 2, 4, 4), node.materialize(2, 2, 4, 4))
+    assert repr(node).startswith(type(node).__name__ + "(")
+    assert len(repr(node)) < 400
+
+
+def test_frozen():
+    with pytest.raises(AttributeError):
+        masks.Window(1, 1).left = 2
+
+
+def test_repr_shows_shapes_not_contents():
+    node = masks.Causal() & masks.Padding(torch.tensor([1, 2]))
+    assert repr(node) == "And(parts=(Causal(), Padding(keys=<(2,) int64>)))"
+    assert repr(biases.Alibi(torch.ones(3, requires_grad=True))) == "Alibi(slopes=<(3,) float32, requires_grad>)"
+
+
+class Model(torch.nn.Module):
+    """A causal, padded, decaying attention with a learnable rate, as users write it."""
+
+    def __init__(self, dropout_p=0.0, need=()):
+        super().__init__()
+        self.rate = torch.nn.Parameter(torch.tensor([0.1, 0.5]))
+        self.dropout_p, self.need = dropout_p, need
+
+    def forward(self, x, times, lengths):
+        mask = masks.Causal() & masks.Padding(lengths, lengths)
+        bias = biases.TimeDecay(times, self.rate)
+        return core.attend(x, x, x, mask=mask, bias=bias, dropout_p=self.dropout_p, need=self.need)
+
+
+INPUTS = (torch.randn(2, 2, 5, 4), torch.rand(2, 5), torch.tensor([3, 5]))
+
+
+@pytest.mark.parametrize("need", [(), ("entropy",)])
+def test_compile_in_one_graph(need):
+    model = Model(need=need)
+    compiled = torch.compile(model, fullgraph=True, backend="aot_eager")
+    got, expected = compiled(*INPUTS), model(*INPUTS)
+    pick = (lambda a: a.entropy) if need else (lambda a: a)
+    torch.testing.assert_close(pick(got), pick(expected))
+    a, b = (torch.autograd.grad(pick(y).square().sum(), model.rate)[0] for y in (got, expected))
+    torch.testing.assert_close(a, b)
+
+
+@pytest.mark.parametrize("node", [masks.Causal() & masks.Padding(torch.tensor([3, 5])), masks.Window(1, 0)], ids=str)
+def test_compile_takes_masks_as_arguments(node):
+    def f(x, mask):
+        return core.attend(x, x, x, mask=mask)
+
+    x = INPUTS[0]
+    torch.testing.assert_close(torch.compile(f, fullgraph=True, backend="aot_eager")(x, node), f(x, node))
+
+
+def test_export_serves_other_batches_and_lengths():
+    model = Model()
+    B, L = torch.export.Dim("B", min=1, max=64), torch.export.Dim("L", min=2, max=512)
+    shapes = ({0: B, 2: L}, {0: B, 1: L}, {0: B})
+    program = torch.export.export(model, INPUTS, dynamic_shapes=shapes)
+    file = io.BytesIO()
+    torch.export.save(program, file)
+    file.seek(0)
+    loaded = torch.export.load(file).module()
+    other = (torch.randn(3, 2, 9, 4), torch.rand(3, 9), torch.tensor([0, 9, 4]))
+    torch.testing.assert_close(loaded(*other), model(*other))
+
+
+def test_vmap_over_problems():
+    """An ensemble of problems in one call equals one call for each."""
+    x = torch.randn(3, 2, 2, 5, 4)
+    got = torch.func.vmap(lambda y: core.attend(y, y, y, mask=masks.Causal(), backend="reference"))(x)
+    torch.testing.assert_close(got, torch.stack([core.attend(y, y, y, mask=masks.Causal()) for y in x]))
