@@ -7,8 +7,8 @@
     python demos/vision_classification.py --fast                  seconds, for the tests; its numbers mean nothing
 
 The recipe is the one of configs/vision/<data>.yaml, fixed beforehand: the final averaged weights are tested, no epoch
-and no setting is chosen on the test part. A small convolutional network with the same stem, width, depth and recipe, and
-scikit-learn's support vector machine on the raw pixels, stand in the same table.
+and no setting is chosen on the test part. A small convolutional network with the same stem, width, depth and recipe,
+and scikit-learn's support vector machine on the raw pixels, stand in the same table.
 """
 
 import argparse
@@ -28,6 +28,7 @@ import timm
 import torch
 import yaml
 from lightning.pytorch.callbacks import EMAWeightAveraging
+from matplotlib.colors import PowerNorm
 
 import vision
 from core import __version__
@@ -164,9 +165,10 @@ def plot_attention(task: Any, data: Any, path: Path, count: int = 6) -> None:
         maps = vision.attention_maps(task.model, task.normalised(images))[-1]
         probabilities = task(images).softmax(1)
     heads = maps.shape[1]
-    figure, axes = plt.subplots(count, heads + 1, figsize=(1.75 * (heads + 1) + 1.2, 1.75 * count + 1.4), squeeze=False)
-    top = float(maps.max())
+    figure, axes = plt.subplots(count, heads + 1, figsize=(1.6 * (heads + 1) + 2.2, 1.6 * count + 1.3), squeeze=False)
+    scale = PowerNorm(0.5, vmin=0, vmax=float(maps.max()))
     size = images.shape[-1]
+    middles = np.arange(size) + 0.5
     for row in range(count):
         picture = images[row].permute(1, 2, 0).squeeze(-1).numpy()
         axes[row, 0].imshow(picture, cmap="gray", vmin=0, vmax=1)
@@ -175,21 +177,20 @@ def plot_attention(task: Any, data: Any, path: Path, count: int = 6) -> None:
         axes[row, 0].set_ylabel(f"true: {data.classes[int(items[row].label)]}\nmodel: {name} ({sure:.2f})", fontsize=9)
         for head in range(heads):
             axis = axes[row, head + 1]
-            axis.imshow(picture, cmap="gray", vmin=0, vmax=1, extent=(0, size, size, 0))
-            shown = axis.imshow(
-                maps[row, head], cmap="inferno", vmin=0, vmax=top, alpha=0.65, extent=(0, size, size, 0)
-            )
+            shown = axis.imshow(maps[row, head], cmap="inferno", norm=scale, extent=(0, size, size, 0))
+            grey = images[row].mean(0).numpy()
+            axis.contour(middles, middles, grey, levels=[float(grey.max()) / 2], colors="deepskyblue", linewidths=0.9)
             if row == 0:
                 axis.set_title(f"head {head + 1}", fontsize=10)
     axes[0, 0].set_title("image", fontsize=10)
     for axis in axes.flat:
         axis.set(xticks=[], yticks=[])
-    figure.subplots_adjust(left=0.17, right=0.88, top=0.93, bottom=0.1, wspace=0.06, hspace=0.06)
-    bar = figure.add_axes((0.9, 0.3, 0.02, 0.4))
+    figure.subplots_adjust(left=0.12, right=0.86, top=0.92, bottom=0.09, wspace=0.06, hspace=0.06)
+    bar = figure.add_axes((0.89, 0.3, 0.02, 0.4))
     figure.colorbar(shown, cax=bar, label="attention weight of a patch")
     figure.suptitle("What the class token attends to in the last block, per head (test images)", y=0.985)
     caption = (
-        "Each square is one patch; the weights over patches and the class token itself sum to 1.\n"
+        "Each square is a patch, blue is the image's outline; a head's weights and that of the token itself sum to 1.\n"
         "Attention is not an explanation: it shows where the token reads, not what the answer depends on."
     )
     figure.text(0.5, 0.02, caption, ha="center", fontsize=9)
@@ -207,7 +208,7 @@ def plot_receptive_fields(models: dict[str, Any], data: Any, path: Path, most: i
             lambda x, model=task.model: model.forward_intermediates(x)[1], normalised
         )
     depth = max(len(fields) for fields in rows.values())
-    figure, axes = plt.subplots(len(rows), depth, figsize=(2.5 * depth + 1.6, 2.6 * len(rows) + 1.4), squeeze=False)
+    figure, axes = plt.subplots(len(rows), depth, figsize=(2.5 * depth + 1.6, 2.7 * len(rows) + 1.2), squeeze=False)
     for row, (name, fields) in enumerate(rows.items()):
         for layer, field in enumerate(fields):
             axis = axes[row, layer]
@@ -215,7 +216,7 @@ def plot_receptive_fields(models: dict[str, Any], data: Any, path: Path, most: i
             axis.set(xticks=[], yticks=[])
             axis.set_title(f"block {layer + 1}: spread {float(spread(field)):.1f} px", fontsize=10)
         axes[row, 0].set_ylabel(name, fontsize=11)
-    figure.subplots_adjust(left=0.06, right=0.9, top=0.84, bottom=0.13, wspace=0.08, hspace=0.2)
+    figure.subplots_adjust(left=0.04, right=0.9, top=0.87, bottom=0.1, wspace=0.05, hspace=0.15)
     figure.colorbar(shown, cax=figure.add_axes((0.92, 0.25, 0.015, 0.5)), label="square root of R / max R")
     figure.suptitle(f"Effective receptive field of the middle unit by depth, mean over {len(images)} test images")
     caption = (

@@ -68,19 +68,19 @@ def read_image(path: str | Path, *, channels: int = 3, background: float = 1.0) 
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow warns about odd metadata of pictures that decode
             with Image.open(path) as image:
+                raw_mode = str(image.tile[0][3]) if image.tile else ""  # reading anything else may load and clear it
                 orientation = image.getexif().get(0x0112, 1)
-                pixels = _pixels(image, path)
+                pixels = _pixels(image, raw_mode, path)
     except (UnidentifiedImageError, OSError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
         raise ValueError(f"{path}: expected an image that decodes, got: {error}") from error
     pixels = _orient(pixels, orientation)
     return _to_channels(pixels, channels, background)
 
 
-def _pixels(image: Image.Image, path: Path) -> torch.Tensor:
+def _pixels(image: Image.Image, raw_mode: str, path: Path) -> torch.Tensor:
     """All samples of the file scaled to [0, 1], (C, H, W) with C in 1, 2, 3, 4 (an even C ends with alpha)."""
     if getattr(image, "n_frames", 1) > 1 and image.format != "MPO":
         raise ValueError(f"{path}: expected one picture, got {image.n_frames} (an animation or pages)")
-    raw_mode = str(image.tile[0][3]) if image.tile else ""
     if image.format == "PNG" and "16B" in raw_mode and image.mode in ("RGB", "RGBA", "LA"):
         image.load()  # Pillow checks the whole file, torchvision reads all 16 bits
         data = torch.from_numpy(np.fromfile(path, dtype=np.uint8))
