@@ -6,19 +6,24 @@ Needs the extra `vision`. Importing it registers the models with timm and the ta
 line.
 """
 
-from .backbones import create_backbone
-from .classification import ImageClassificationTask, attention_maps
-from .data import (
-    CifarData,
-    DigitsData,
-    ImageBatch,
-    ImageDataModule,
-    ImageFolderData,
-    MedMnistData,
-    Mnist5kData,
-    read_image,
-)
-from .vit import VisionTransformer
+from core.extras import MissingExtraError
+
+try:
+    from .backbones import create_backbone
+    from .classification import ImageClassificationTask, attention_maps
+    from .data import (
+        CifarData,
+        DigitsData,
+        ImageBatch,
+        ImageDataModule,
+        ImageFolderData,
+        MedMnistData,
+        Mnist5kData,
+        read_image,
+    )
+    from .vit import VisionTransformer
+except ModuleNotFoundError as error:
+    raise MissingExtraError("vision", error, "vision") from error
 
 __all__ = [
     "CifarData",

@@ -3,13 +3,13 @@
 Needs the extra `train`; `core` itself does not import this package.
 """
 
+from ..extras import MissingExtraError
+
 try:
     import lightning as _lightning  # noqa: F401
     import torchmetrics as _torchmetrics  # noqa: F401
 except ModuleNotFoundError as error:
-    raise ModuleNotFoundError(
-        f'core.training needs {error.name}: pip install "attention-suite[train]"', name=error.name
-    ) from error
+    raise MissingExtraError("core.training", error, "train") from error
 
 from .data import DataModule, hash_arrays, hash_files
 from .metrics import classification_metrics, regression_metrics

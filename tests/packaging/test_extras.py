@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from core.extras import MissingExtraError, require
+from core.extras import MissingExtraError
 
 from .tree import ROOT
 
@@ -27,16 +27,11 @@ def without(blocked: str, code: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True)
 
 
-def test_require_names_who_what_and_the_cure():
-    with pytest.raises(MissingExtraError) as caught:
-        require("torch", "no_such_package_at_all", part="vision", extra="vision")
-    assert str(caught.value) == 'vision needs no_such_package_at_all: pip install "attention-suite[vision]"'
-    assert caught.value.name == "no_such_package_at_all" and caught.value.extra == "vision"
-    assert isinstance(caught.value, ModuleNotFoundError)
-
-
-def test_require_is_silent_where_everything_is_there():
-    require("torch", "json", part="core", extra="train")
+def test_the_message_names_who_what_and_the_cure():
+    error = MissingExtraError("vision", ModuleNotFoundError("No module named 'timm'", name="timm"), "vision")
+    assert str(error) == 'vision needs timm: pip install "attention-suite[vision]"'
+    assert error.name == "timm" and error.extra == "vision"
+    assert isinstance(error, ModuleNotFoundError)
 
 
 @pytest.mark.parametrize(
