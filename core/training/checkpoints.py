@@ -133,6 +133,8 @@ class RunCheckpoint(Checkpoint):
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Put the generators back; new processes of one run get generators of their own."""
         self._saved_step = trainer.global_step
+        if not self.best_model_path:  # a checkpoint that was moved away from its run's best one
+            self.best_score = None
         if self._rng is not None and len(self._rng) == trainer.world_size:
             set_rng_state(self._rng[trainer.global_rank])
         elif self._rng is not None:

@@ -1,4 +1,7 @@
-"""The command line: `lightning`, `attention-suite` and `python -m core.training` are the same."""
+"""The command line: `lightning`, `attention-suite` and `python -m core.training` are the same.
+
+What is typed wins over what a checkpoint stores, that over configuration files, those over the defaults.
+"""
 
 import logging
 import os
@@ -194,7 +197,7 @@ def _main(arguments: list[str], debug: bool) -> None:
     if "" not in sys.path:
         sys.path.insert(0, "")  # class paths of the user's own modules in the working folder
     try:
-        _run(arguments)
+        _run(_configs_first(arguments))
     except Exception as error:
         if debug:
             raise
@@ -234,12 +237,27 @@ def _as_list(value: Any) -> list[Any]:
     return [] if value is None else list(value) if isinstance(value, (list, tuple)) else [value]
 
 
+def _configs_first(arguments: list[str]) -> list[str]:
+    """Move the configuration files before all other options, so that what is typed wins wherever it stands."""
+    configs: list[str] = []
+    others: list[str] = []
+    rest = list(arguments[1:])
+    while rest:
+        argument = rest.pop(0)
+        if argument in ("--config", "-c") and rest:
+            configs += [argument, rest.pop(0)]
+        else:
+            (configs if argument.startswith("--config=") else others).append(argument)
+    return [*arguments[:1], *configs, *others]
+
+
 def _config_name(arguments: list[str]) -> str | None:
-    """The stem of the last configuration file that was named."""
+    """The stem of the last configuration file that was named; a run's own config.yaml gives that run's name."""
     name = None
     for k, argument in enumerate(arguments):
         option, _, value = argument.partition("=")
         if option in ("--config", "-c"):
-            value = value or (arguments[k + 1] if k + 1 < len(arguments) else "")
-            name = Path(value).stem or None
+            path = Path(value or (arguments[k + 1] if k + 1 < len(arguments) else "")).resolve()
+            own = path.name == "config.yaml" and (path.parent / "environment.json").is_file()
+            name = (path.parent.parent.name if own else path.stem) or None
     return name

@@ -4,6 +4,7 @@ import inspect
 from importlib.metadata import entry_points
 from typing import NamedTuple
 
+from ..extras import MissingExtraError
 from .data import DataModule
 from .task import Task
 
@@ -24,6 +25,8 @@ def load_domains() -> list[Domain]:
         problem = None
         try:
             point.load()
+        except MissingExtraError as error:
+            problem = str(error)
         except ModuleNotFoundError as error:
             problem = f'{point.name} needs {error.name}: pip install "attention-suite[{point.name}]"'
         except Exception as error:  # whatever is wrong with one domain, the others must work

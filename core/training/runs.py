@@ -16,6 +16,7 @@ new folder. Evaluating a checkpoint of a run on that run's data writes into its 
 
 import csv
 import math
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +62,10 @@ class RunFolder(Callback):
             return
         for leftover in self.path.glob(".*.tmp"):  # of a write that was killed
             leftover.unlink()
+        if self.is_new and stage == "fit" and self.checkpoint is not None:
+            for name in ("best.ckpt", "metrics.csv"):  # what the run that goes on here has got so far
+                if (self.checkpoint.parent / name).is_file():
+                    shutil.copyfile(self.checkpoint.parent / name, self.path / name)
         if self.is_new or stage == "fit":
             kept = {} if self.is_new else read_json(self.path / "environment.json")
             record = {**kept, **describe(trainer, self.seed), "data": data, "status": "running"}

@@ -32,11 +32,8 @@ class Stored:
         self.typed = set(_typed(arguments))
         task = checkpoint.get("hyper_parameters", {}).get("_class_path")
         wanted = asked.get("class_path")
-        if task is not None and wanted is not None and task.rpartition(".")[2] != wanted.rpartition(".")[2]:
-            raise ValueError(
-                f"ckpt_path: {path} is a checkpoint of {task.rpartition('.')[2]}, but the model asked for is "
-                f"{wanted.rpartition('.')[2]}"
-            )
+        if task is not None and task != wanted:  # before anything that a checkpoint names is imported
+            raise ValueError(f"ckpt_path: {path} is a checkpoint of {task}, but the model asked for is {wanted}")
 
     def settle(self, model: Any, resume: bool) -> list[str]:
         """Let typed options win over stored ones in `model` (changed in place); answer one note per difference.
