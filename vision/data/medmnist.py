@@ -1,6 +1,7 @@
 """A MedMNIST file by its path."""
 
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -98,22 +99,20 @@ def _read_npz(path: Path) -> dict[str, np.ndarray]:
     wanted = [f"{part}_{what}" for part in PARTS for what in ("images", "labels")]
     if not path.is_file():
         raise FileNotFoundError(f"path: expected a MedMNIST npz file, got {path}, which does not exist")
+    if not zipfile.is_zipfile(path):
+        raise ValueError(f"{path}: expected a MedMNIST npz file (an archive of arrays), which this is not")
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            if not hasattr(archive, "files"):
-                raise ValueError(f"{path}: expected an npz archive of {', '.join(wanted)}, got a single array")
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             missing = [name for name in wanted if name not in archive.files]
             if missing:
-                raise ValueError(
+                raise KeyError(
                     f"{path}: expected the arrays {', '.join(wanted)}, got {', '.join(archive.files) or 'none'} "
                     f"(missing: {', '.join(missing)})"
                 )
             return {name: archive[name] for name in wanted}
-    except (zipfile.BadZipFile, EOFError, OSError) as error:
-        raise ValueError(f"{path}: expected a MedMNIST npz file, which this is not: {error}") from error
-    except ValueError as error:
-        if str(path) in str(error):
-            raise
+    except KeyError as error:
+        raise ValueError(error.args[0]) from None
+    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError) as error:
         raise ValueError(f"{path}: expected an npz file of plain arrays, got: {error}") from error
 
 
