@@ -8,6 +8,7 @@ from functools import reduce
 import torch
 from torch import Tensor
 
+from ..part import Part
 from ..symbolic import Symbolic, expect_shape, expect_tensor, node
 
 
@@ -32,10 +33,11 @@ class Bias(Symbolic):
         """
         place = next((t.device for _, t in self.tensors()), torch.device(device or torch.get_default_device()))
         self.validate(B, H, Lq, Lk, place)
-        return self._dense(B, H, Lq, Lk, place)
+        return self._block(Part.whole(B, H, Lq, Lk, place))
 
-    def _dense(self, B: int, H: int, Lq: int, Lk: int, device: torch.device) -> Tensor:
-        raise TypeError(f"{type(self).__name__} must define _dense")
+    def _block(self, part: Part) -> Tensor:
+        """Compute the bias over a part: 4-D, broadcastable to (items, H, rows, cols) of the part."""
+        raise TypeError(f"{type(self).__name__} must define _block")
 
     def leaves(self) -> Iterator[Bias]:
         """Go through the biases that this one is the sum of."""
@@ -55,8 +57,8 @@ class Sum(Bias):
         for part in self.parts:
             part._validate(B, H, Lq, Lk)
 
-    def _dense(self, B: int, H: int, Lq: int, Lk: int, device: torch.device) -> Tensor:
-        return reduce(torch.add, (part._dense(B, H, Lq, Lk, device) for part in self.parts))
+    def _block(self, part: Part) -> Tensor:
+        return reduce(torch.add, (p._block(part) for p in self.parts))
 
     def leaves(self) -> Iterator[Bias]:
         """Go through the biases that this one is the sum of."""

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from ..masks.time import check_times
+from ..part import Part
 from ..symbolic import expect_shape, node
 from .base import Bias, at_least_float32, check_constant, check_per_head, per_head
 
@@ -59,9 +60,9 @@ class TimeDecay(Bias):
         check_times("TimeDecay", self.times, self.key_times, B, Lq, Lk)
         check_per_head("TimeDecay.rate", self.rate, H)
 
-    def _dense(self, B: int, H: int, Lq: int, Lk: int, device: torch.device) -> Tensor:
-        times = _exact(self.times)
-        key_times = times if self.key_times is None else _exact(self.key_times)
+    def _block(self, part: Part) -> Tensor:
+        times = _exact(self.times[part.items, part.rows])
+        key_times = _exact((self.times if self.key_times is None else self.key_times)[part.items, part.cols])
         distance = at_least_float32((times[:, :, None] - key_times[:, None, :]).abs())
         return _decay(self.rate, decay_kernel(self.kernel, distance)[:, None])
 
@@ -109,9 +110,10 @@ class DistanceDecay(Bias):
             )
         check_per_head("DistanceDecay.rate", self.rate, H)
 
-    def _dense(self, B: int, H: int, Lq: int, Lk: int, device: torch.device) -> Tensor:
-        x = at_least_float32(self.positions)
-        y = x if self.key_positions is None else at_least_float32(self.key_positions)
+    def _block(self, part: Part) -> Tensor:
+        x = at_least_float32(self.positions[part.items, part.rows])
+        y = self.positions if self.key_positions is None else self.key_positions
+        y = at_least_float32(y[part.items, part.cols])
         # cdist's default may go through a matrix product, which rounds the distance of a point to itself away from 0.
         distance = torch.cdist(x, y.to(x.dtype), compute_mode="donot_use_mm_for_euclid_dist")
         return _decay(self.rate, decay_kernel(self.kernel, distance)[:, None])

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 from ..masks.dense import check_broadcast
+from ..part import Part
 from ..symbolic import expect_tensor, node
 from .base import Bias, at_least_float32
 
@@ -38,5 +38,5 @@ class Dense(Bias):
     def _validate(self, B: int, H: int, Lq: int, Lk: int) -> None:
         check_broadcast("biases.Dense.tensor", self.tensor, B, H, Lq, Lk)
 
-    def _dense(self, B: int, H: int, Lq: int, Lk: int, device: torch.device) -> Tensor:
-        return at_least_float32(self.tensor)
+    def _block(self, part: Part) -> Tensor:
+        return at_least_float32(part.crop(self.tensor))

@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ..masks.pairs import check_edge_range, check_edges
+from ..masks.pairs import check_edge_range, check_edges, edge_places
+from ..part import Part
 from ..symbolic import expect_shape, expect_tensor, node
 from .base import Bias, at_least_float32
 
@@ -53,10 +54,10 @@ class EdgeBias(Bias):
             f"(E,) or (E, H) with H={H}",
         )
 
-    def _dense(self, B: int, H: int, Lq: int, Lk: int, device: torch.device) -> Tensor:
+    def _block(self, part: Part) -> Tensor:
         value = at_least_float32(self.value)
         value = value if value.ndim == 2 else value[:, None]
-        key, query = self.edge_index
-        item = torch.zeros_like(key) if self.batch is None else self.batch
-        dense = value.new_zeros(1 if self.batch is None else B, Lq, Lk, value.shape[1])
-        return dense.index_put((item, query, key), value, accumulate=True).permute(0, 3, 1, 2)
+        place, inside, shape = edge_places(self.edge_index, self.batch, part)
+        block = value.new_zeros(*shape, value.shape[1])
+        block = block.index_put(place, torch.where(inside[:, None], value, 0.0), accumulate=True)
+        return block[:, :-1, :-1].permute(0, 3, 1, 2)

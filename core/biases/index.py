@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ..masks.index import relative_index
+from ..part import Part
 from ..symbolic import expect_shape, expect_tensor, node
 from .base import Bias, at_least_float32, check_per_head, per_head
 
@@ -33,8 +33,8 @@ class Alibi(Bias):
     def _validate(self, B: int, H: int, Lq: int, Lk: int) -> None:
         check_per_head("Alibi.slopes", self.slopes, H)
 
-    def _dense(self, B: int, H: int, Lq: int, Lk: int, device: torch.device) -> Tensor:
-        distance = relative_index(Lq, Lk, device).abs()
+    def _block(self, part: Part) -> Tensor:
+        distance = part.offsets().abs()
         slopes = per_head(self.slopes)
         dtype = slopes.dtype if isinstance(slopes, Tensor) else torch.float32
         return (-slopes * distance.to(dtype))[(None,) * (4 - max(2, getattr(slopes, "ndim", 0)))]
@@ -68,6 +68,6 @@ class Relative(Bias):
     def _validate(self, B: int, H: int, Lq: int, Lk: int) -> None:
         expect_shape("Relative.table", self.table, self.table.shape[0] == H, f"(H, 2m + 1) with H={H}")
 
-    def _dense(self, B: int, H: int, Lq: int, Lk: int, device: torch.device) -> Tensor:
+    def _block(self, part: Part) -> Tensor:
         m = self.table.shape[1] // 2
-        return at_least_float32(self.table)[:, relative_index(Lq, Lk, device).clamp(-m, m) + m][None]
+        return at_least_float32(self.table)[:, part.offsets().clamp(-m, m) + m][None]

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
+from ..part import Part
 from ..symbolic import expect_shape, expect_tensor, node
 from .base import Bias, at_least_float32
 
@@ -37,6 +37,6 @@ class KeyBias(Bias):
             f"({B}, {Lk}) or ({B}, {H}, {Lk})",
         )
 
-    def _dense(self, B: int, H: int, Lq: int, Lk: int, device: torch.device) -> Tensor:
-        value = at_least_float32(self.value)
+    def _block(self, part: Part) -> Tensor:
+        value = at_least_float32(part.of_items(self.value)[..., part.cols])
         return value[:, None, None, :] if value.ndim == 2 else value[:, :, None, :]

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import reduce
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
+from ..part import Part
 from ..symbolic import Symbolic, node
 
 if TYPE_CHECKING:
@@ -38,10 +39,11 @@ class Mask(Symbolic):
         """
         place = next((t.device for _, t in self.tensors()), torch.device(device or torch.get_default_device()))
         self.validate(B, H, Lq, Lk, place)
-        return self._dense(B, H, Lq, Lk, place)
+        return self._block(Part.whole(B, H, Lq, Lk, place))
 
-    def _dense(self, B: int, H: int, Lq: int, Lk: int, device: torch.device) -> Tensor:
-        raise TypeError(f"{type(self).__name__} must define _dense")
+    def _block(self, part: Part) -> Tensor:
+        """Compute the mask over a part: bool, 4-D, broadcastable to (items, H, rows, cols) of the part."""
+        raise TypeError(f"{type(self).__name__} must define _block")
 
     def leaves(self) -> Iterator[Mask]:
         """Go through the masks that this one is combined from."""
@@ -63,8 +65,8 @@ class And(Mask):
 
     parts: tuple[Mask, ...]
 
-    def _dense(self, B: int, H: int, Lq: int, Lk: int, device: torch.device) -> Tensor:
-        return _combine(self.parts, torch.logical_and, B, H, Lq, Lk, device)
+    def _block(self, part: Part) -> Tensor:
+        return reduce(torch.logical_and, (p._block(part) for p in self.parts))
 
     def _validate(self, B: int, H: int, Lq: int, Lk: int) -> None:
         _validate_all(self.parts, B, H, Lq, Lk)
@@ -85,8 +87,8 @@ class Or(Mask):
         for part in self.parts:
             _refuse_padding(part, "|")
 
-    def _dense(self, B: int, H: int, Lq: int, Lk: int, device: torch.device) -> Tensor:
-        return _combine(self.parts, torch.logical_or, B, H, Lq, Lk, device)
+    def _block(self, part: Part) -> Tensor:
+        return reduce(torch.logical_or, (p._block(part) for p in self.parts))
 
     def _validate(self, B: int, H: int, Lq: int, Lk: int) -> None:
         _validate_all(self.parts, B, H, Lq, Lk)
@@ -106,8 +108,8 @@ class Not(Mask):
     def __post_init__(self) -> None:
         _refuse_padding(self.part, "~")
 
-    def _dense(self, B: int, H: int, Lq: int, Lk: int, device: torch.device) -> Tensor:
-        return ~self.part._dense(B, H, Lq, Lk, device)
+    def _block(self, part: Part) -> Tensor:
+        return ~self.part._block(part)
 
     def _validate(self, B: int, H: int, Lq: int, Lk: int) -> None:
         self.part._validate(B, H, Lq, Lk)
@@ -150,15 +152,3 @@ def _refuse_padding(mask: Mask, operator: str) -> None:
 def _validate_all(parts: tuple[Mask, ...], B: int, H: int, Lq: int, Lk: int) -> None:
     for part in parts:
         part._validate(B, H, Lq, Lk)
-
-
-def _combine(
-    parts: tuple[Mask, ...],
-    operator: Callable[[Tensor, Tensor], Tensor],
-    B: int,
-    H: int,
-    Lq: int,
-    Lk: int,
-    device: torch.device,
-) -> Tensor:
-    return reduce(operator, (part._dense(B, H, Lq, Lk, device) for part in parts))

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
+from ..part import Part
 from ..symbolic import expect_shape, expect_tensor, node
 from .base import Mask
 
@@ -32,8 +32,8 @@ class Dense(Mask):
     def _validate(self, B: int, H: int, Lq: int, Lk: int) -> None:
         check_broadcast("masks.Dense.tensor", self.tensor, B, H, Lq, Lk)
 
-    def _dense(self, B: int, H: int, Lq: int, Lk: int, device: torch.device) -> Tensor:
-        return self.tensor
+    def _block(self, part: Part) -> Tensor:
+        return part.crop(self.tensor)
 
 
 def check_broadcast(name: str, tensor: Tensor, B: int, H: int, Lq: int, Lk: int) -> None:

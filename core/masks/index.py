@@ -5,26 +5,17 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ..part import Part
 from ..symbolic import check_range, expect_shape, expect_tensor, node
 from .base import Mask
-
-
-def relative_index(Lq: int, Lk: int, device: torch.device) -> Tensor:
-    """Answer j - i, with the last query aligned with the last key.
-
-    Shapes:
-        Answer: (Lq, Lk) int64.
-    """
-    i = torch.arange(Lk - Lq, Lk, device=device)
-    return torch.arange(Lk, device=device) - i[:, None]
 
 
 @node
 class Causal(Mask):
     """allowed(i, j) = j <= i: by index, so events that share a time still see only those listed before them."""
 
-    def _dense(self, B: int, H: int, Lq: int, Lk: int, device: torch.device) -> Tensor:
-        return (relative_index(Lq, Lk, device) <= 0)[None, None]
+    def _block(self, part: Part) -> Tensor:
+        return (part.offsets() <= 0)[None, None]
 
 
 @node
@@ -45,8 +36,8 @@ class Window(Mask):
     def __post_init__(self) -> None:
         _check_counts("Window", left=self.left, right=self.right)
 
-    def _dense(self, B: int, H: int, Lq: int, Lk: int, device: torch.device) -> Tensor:
-        offset = relative_index(Lq, Lk, device)
+    def _block(self, part: Part) -> Tensor:
+        offset = part.offsets()
         return ((offset >= -self.left) & (offset <= self.right))[None, None]
 
 
@@ -72,8 +63,8 @@ class Dilated(Mask):
         if self.dilation < 1:
             raise ValueError(f"Dilated.dilation is {self.dilation}, expected at least 1")
 
-    def _dense(self, B: int, H: int, Lq: int, Lk: int, device: torch.device) -> Tensor:
-        offset = relative_index(Lq, Lk, device)
+    def _block(self, part: Part) -> Tensor:
+        offset = part.offsets()
         inside = (offset >= -self.left * self.dilation) & (offset <= self.right * self.dilation)
         return (inside & (offset % self.dilation == 0))[None, None]
 
@@ -103,13 +94,13 @@ class Global(Mask):
         expect_shape("Global.index", self.index, self.index.ndim == 1 or self.index.shape[0] == B, f"(n,) or ({B}, n)")
         check_range("Global.index", self.index, -1, Lk, "positions (or -1, unused)")
 
-    def _dense(self, B: int, H: int, Lq: int, Lk: int, device: torch.device) -> Tensor:
-        index = self.index if self.index.ndim == 2 else self.index[None]
-        keys = torch.zeros(index.shape[0], Lk + 1, dtype=torch.bool, device=device)
-        keys = keys.scatter(1, torch.where(index < 0, Lk, index), True)[:, :Lk]
-        position = torch.arange(Lk - Lq, Lk, device=device)
-        queries = keys[:, position.clamp_min(0)] & (position >= 0)
-        return (queries[:, :, None] | keys[:, None, :])[:, None]
+    def _block(self, part: Part) -> Tensor:
+        index = part.of_items(self.index) if self.index.ndim == 2 else self.index[None]
+        chosen = torch.zeros(index.shape[0], part.Lk + 1, dtype=torch.bool, device=part.device)
+        chosen = chosen.scatter(1, torch.where(index < 0, part.Lk, index), True)[:, : part.Lk]
+        position = part.row_positions()
+        queries = chosen[:, position.clamp_min(0)] & (position >= 0)
+        return (queries[:, :, None] | chosen[:, None, part.cols])[:, None]
 
 
 def _check_counts(mask: str, **counts: int) -> None:

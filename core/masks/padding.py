@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ..part import Part
 from ..symbolic import check_range, expect_shape, expect_tensor, node
 from .base import Mask
 
@@ -52,10 +53,10 @@ class Padding(Mask):
         if self.queries is not None:
             _check_sizes("Padding.queries", self.queries, B, Lq, "Lq")
 
-    def _dense(self, B: int, H: int, Lq: int, Lk: int, device: torch.device) -> Tensor:
-        allowed = self.keep_keys(Lk)[:, None, None, :]
-        queries = self.keep_queries(Lq)
-        return allowed if queries is None else allowed & queries[:, None, :, None]
+    def _block(self, part: Part) -> Tensor:
+        allowed = self.keep_keys(part.Lk)[part.items, None, None, part.cols]
+        queries = self.keep_queries(part.Lq)
+        return allowed if queries is None else allowed & queries[part.items, None, part.rows, None]
 
 
 def merge(a: Padding, b: Padding) -> Padding:

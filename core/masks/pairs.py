@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ..part import Part
 from ..symbolic import check_range, expect_shape, expect_tensor, node
 from .base import Mask
 
@@ -99,10 +100,13 @@ class Neighbours(PairMask):
         )
         check_range("Neighbours.index", self.index, -1, Lk, "keys (or -1, unused)")
 
-    def _dense(self, B: int, H: int, Lq: int, Lk: int, device: torch.device) -> Tensor:
+    def _block(self, part: Part) -> Tensor:
         index = self.index if self.index.ndim == 3 else self.index[None]
-        dense = torch.zeros(*index.shape[:-1], Lk + 1, dtype=torch.bool, device=device)
-        return dense.scatter(-1, torch.where(index < 0, Lk, index), True)[..., :Lk][:, None]
+        index = part.of_items(index)[:, part.rows] - part.cols.start
+        unused = part.n_cols  # one column more, which takes what lies outside the part
+        block = torch.zeros(*index.shape[:-1], unused + 1, dtype=torch.bool, device=part.device)
+        inside = (index >= 0) & (index < unused)
+        return block.scatter(-1, torch.where(inside, index, unused), True)[..., :unused][:, None]
 
     def gather_pairs(self, dense: Tensor) -> Tensor:
         """Pick the listed pairs out of (B, H, Lq, Lk); the answer is (B, H, Lq, k)."""
@@ -145,14 +149,14 @@ class Edges(PairMask):
         if self.head is not None:
             check_range("Edges.head", self.head, 0, H, "heads")
 
-    def _dense(self, B: int, H: int, Lq: int, Lk: int, device: torch.device) -> Tensor:
-        key, query = self.edge_index
-        zero = torch.zeros_like(key)
-        shape = (1 if self.batch is None else B, 1 if self.head is None else H, Lq, Lk)
-        place = (zero if self.batch is None else self.batch, zero if self.head is None else self.head, query, key)
-        return torch.zeros(shape, dtype=torch.bool, device=device).index_put(
-            place, torch.ones_like(key, dtype=torch.bool)
+    def _block(self, part: Part) -> Tensor:
+        place, inside, shape = edge_places(self.edge_index, self.batch, part)
+        head = torch.zeros_like(place[0]) if self.head is None else self.head
+        block = torch.zeros(
+            shape[0], 1 if self.head is None else part.H, *shape[1:], dtype=torch.bool, device=part.device
         )
+        item, query, key = place
+        return block.index_put((item, head, query, key), inside)[:, :, :-1, :-1]
 
     def gather_pairs(self, dense: Tensor) -> Tensor:
         """Pick the edges out of (B, H, Lq, Lk); the answer is (B, H, E), or (H, E) where `batch` is given."""
@@ -181,6 +185,29 @@ def check_edges(owner: str, edge_index: Tensor, **per_edge: Tensor | None) -> No
                 tuple(value.shape) == (edge_index.shape[1],),
                 f"(E,) = ({edge_index.shape[1]},)",
             )
+
+
+def edge_places(
+    edge_index: Tensor, batch: Tensor | None, part: Part
+) -> tuple[tuple[Tensor, ...], Tensor, tuple[int, ...]]:
+    """Say where each edge falls in a part.
+
+    Edges outside the part go to one more row and column, to be cut off, so that no shape depends on values.
+
+    Shapes:
+        Answer: the indices (item, query, key), (E,) each; which edges lie inside, (E,) bool; the shape that holds them,
+            (items or 1, rows + 1, cols + 1).
+    """
+    key, query = edge_index[0] - part.cols.start, edge_index[1] - part.rows.start
+    inside = (key >= 0) & (key < part.n_cols) & (query >= 0) & (query < part.n_rows)
+    item, items = torch.zeros_like(key), 1
+    if batch is not None:
+        items = part.items.stop - part.items.start
+        item = batch - part.items.start
+        inside = inside & (item >= 0) & (item < items)
+        item = torch.where(inside, item, 0)
+    place = (item, torch.where(inside, query, part.n_rows), torch.where(inside, key, part.n_cols))
+    return place, inside, (items, part.n_rows + 1, part.n_cols + 1)
 
 
 def check_edge_range(owner: str, edge_index: Tensor, batch: Tensor | None, B: int, Lq: int, Lk: int) -> None:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
+from ..part import Part
 from ..symbolic import expect_shape, expect_tensor, node
 from .base import Mask
 
@@ -34,5 +34,6 @@ class Segments(Mask):
         if Lq > Lk:
             raise ValueError(f"Segments needs Lq <= Lk, as queries are the last keys; got Lq={Lq}, Lk={Lk}")
 
-    def _dense(self, B: int, H: int, Lq: int, Lk: int, device: torch.device) -> Tensor:
-        return (self.ids[:, Lk - Lq :, None] == self.ids[:, None, :])[:, None]
+    def _block(self, part: Part) -> Tensor:
+        queries = self.ids[part.items, part.Lk - part.Lq :][:, part.rows]
+        return (queries[:, :, None] == self.ids[part.items, None, part.cols])[:, None]

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
+from ..part import Part
 from ..symbolic import expect_shape, expect_tensor, node
 from .base import Mask
 
@@ -39,9 +39,10 @@ class NotAfter(Mask):
     def _validate(self, B: int, H: int, Lq: int, Lk: int) -> None:
         check_times("NotAfter", self.times, self.key_times, B, Lq, Lk)
 
-    def _dense(self, B: int, H: int, Lq: int, Lk: int, device: torch.device) -> Tensor:
+    def _block(self, part: Part) -> Tensor:
         key_times = self.times if self.key_times is None else self.key_times
-        return (key_times[:, None, :] <= self.times[:, :, None])[:, None]
+        keys = key_times[part.items, None, part.cols]
+        return (keys <= self.times[part.items, part.rows, None])[:, None]
 
 
 def check_times(owner: str, times: Tensor, key_times: Tensor | None, B: int, Lq: int, Lk: int) -> None:

@@ -9,6 +9,7 @@ from torch.utils import _pytree as pytree
 
 import core
 from core import biases, masks
+from core.part import Part
 
 from .cases import Sizes, bias_cases, mask_cases
 
@@ -39,6 +40,20 @@ def test_to_copy_and_print(name):
     assert torch.equal(copy.deepcopy(node).materialize(2, 2, 4, 4), node.materialize(2, 2, 4, 4))
     assert repr(node).startswith(type(node).__name__ + "(")
     assert len(repr(node)) < 400
+
+
+@pytest.mark.parametrize("sizes", [(2, 2, 4, 4), (3, 1, 5, 7)], ids=str)
+@pytest.mark.parametrize("kind", [mask_cases, bias_cases])
+def test_a_part_is_a_part_of_the_whole(sizes, kind):
+    s = Sizes(*sizes)
+    whole = Part.whole(*sizes, torch.device("cpu"))
+    for case in kind(s).values():
+        node = case[0] if kind is mask_cases else case[0](*case[1])
+        full = node.materialize(*sizes).expand(sizes)
+        for items, rows, cols in [((0, 1), (1, 3), (2, 4)), ((1, 2), (0, 4), (0, 1)), ((0, 2), (3, 4), (1, 4))]:
+            part = whole._replace(items=slice(*items), rows=slice(*rows), cols=slice(*cols))
+            expected = full[part.items, :, part.rows, part.cols]
+            assert torch.equal(node._block(part).expand(expected.shape), expected)
 
 
 def test_frozen():
