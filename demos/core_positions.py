@@ -67,7 +67,7 @@ class Tagger(nn.Module):
         rotary = Rotary(DIM // HEADS) if method == "rotary" else None
         self.encoder = Encoder(DIM, DEPTH, HEADS, mlp_ratio=2.0, rotary=rotary)
         self.sinusoidal = SinusoidalPositions(DIM) if method == "sinusoidal" else None
-        self.learned = LearnedPositions(TRAIN_LENGTH, DIM) if method == "learned" else None
+        self.learned = LearnedPositions(TRAIN_LENGTH, DIM, std=1.0) if method == "learned" else None
         biases = {"relative": lambda: RelativeBias(HEADS, TRAIN_LENGTH // 2), "ALiBi": lambda: AlibiBias(HEADS)}
         self.bias = biases[method]() if method in biases else None
         self.head = nn.Linear(DIM, SYMBOLS)
@@ -144,7 +144,7 @@ def main() -> None:
     parser.add_argument("--fast", action="store_true", help="one seed, few steps: shows that it runs, not who wins")
     parser.add_argument("--out", type=Path, default=Path("runs/demos"), help="folder of the figure")
     arguments = parser.parse_args()
-    seeds, steps = (1, 20) if arguments.fast else (3, 400)
+    seeds, steps = (1, 20) if arguments.fast else (3, 350)
     torch.set_num_threads(1)  # the matrices are small: more threads only wait for each other
     started = time.perf_counter()
     results: dict[str, dict[str, list[list[float]]]] = {}

@@ -239,14 +239,11 @@ class MultiheadAttention(nn.Module):
     def _project(self, query: Tensor, key: Tensor, value: Tensor, fence: Fences) -> tuple[Tensor, Tensor, Tensor]:
         """Clean the inputs and project them, self-attention in one matrix product: (B, L, heads, head_dim) each."""
         if query is key and key is value and self._fusible():
-            keep = fence.keys
-            if keep is not None and fence.queries is not None and fence.queries is not keep:
-                keep = keep | fence.queries
             layers = (self.q_proj, self.k_proj, self.v_proj)
             weight = torch.cat([layer.weight for layer in layers])
             bias = None if self.q_proj.bias is None else torch.cat([layer.bias for layer in layers])
             sizes = [layer.out_features for layer in layers]
-            q, k, v = torch.split(nn.functional.linear(zero_rows(query, keep), weight, bias), sizes, dim=-1)
+            q, k, v = torch.split(nn.functional.linear(zero_rows(query, fence.rows()), weight, bias), sizes, dim=-1)
         else:
             q = self.q_proj(zero_rows(query, fence.queries))
             cleaned = zero_rows(key, fence.keys)

@@ -32,7 +32,9 @@ class TransformerBlock(nn.Module):
         post-norm: x <- norm(x + drop_path(gamma * f(x)))
 
     for f = attention(x), then (cross=True) attention(x, context), then mlp(x). gamma is 1 without layer scale. Padded
-    rows of x, named by the mask's Padding, are exactly 0 after every branch and on the output.
+    rows of x, named by the mask's Padding, are exactly 0 after every branch and on the output. Where that Padding names
+    queries of its own, a row that is a key or a query carries values, and one that is no query gets nothing from
+    the attention.
 
     Args:
         dim: features.
@@ -195,7 +197,7 @@ class TransformerBlock(nn.Module):
         positions: Tensor | None,
     ) -> tuple[Tensor, AttentionOutput | None, AttentionOutput | None]:
         fence = fences(mask, x, x)
-        keep = fence.queries
+        keep = fence.rows()
         x = zero_rows(x, keep)
         own = other = None
 

@@ -95,7 +95,7 @@ class Encoder(nn.Module):
             ValueError: a sequence of biases that is not as long as there are blocks.
         """
         fence = fences(mask, x, x)
-        x = zero_rows(x, fence.queries)
+        x = zero_rows(x, fence.rows())
         layers: list[AttentionOutput | BlockOutput] = []
         own = _per_block("bias", bias, len(self.blocks))
         other = _per_block("context_bias", context_bias, len(self.blocks))
@@ -115,7 +115,7 @@ class Encoder(nn.Module):
             else:
                 x = answer.out
                 layers.append(answer)
-        out = zero_rows(self.norm(x), fence.queries)
+        out = zero_rows(self.norm(x), fence.rows())
         return EncoderOutput(out, tuple(layers)) if need else out
 
 

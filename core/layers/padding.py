@@ -24,6 +24,12 @@ class Fences(NamedTuple):
     queries: Tensor | None
     keys: Tensor | None
 
+    def rows(self) -> Tensor | None:
+        """The rows of a self-attended sequence that carry values: those that are a key or a query, (B, L)."""
+        if self.keys is None or self.queries is None or self.keys is self.queries:
+            return self.keys
+        return self.keys | self.queries
+
 
 def zero_rows(x: Tensor, keep: Tensor | None) -> Tensor:
     """Set the rows of x that are not kept to exactly 0: out_bl = x_bl if keep_bl else 0.

@@ -77,6 +77,22 @@ def test_cross_attention_answers_both():
     assert torch.equal(answer.own.out, answer.out) and torch.equal(answer.context.out, answer.out)
 
 
+def test_padding_whose_queries_are_not_its_keys():
+    """Row 0 is a query alone, row 3 a key alone, row 4 neither: row 3 is read, and goes on without attention."""
+    torch.manual_seed(0)
+    block = TransformerBlock(8, 2).double()
+    x = torch.randn(1, 5, 8, dtype=torch.float64)
+    keys, queries = torch.tensor([[False, True, True, True, False]]), torch.tensor([[True, True, True, False, False]])
+    out = block(x, mask=masks.Padding(keys, queries=queries))
+    assert (out[0, 4] == 0).all()
+    torch.testing.assert_close(out[0, 3], x[0, 3] + block.mlp(block.mlp_norm(x[0, 3])), rtol=0, atol=1e-12)
+    alone = block.attention(block.attention_norm(x[:, :3]), block.attention_norm(x[:, 1:4]))
+    stream = x[:, :3] + alone
+    torch.testing.assert_close(out[:, :3], stream + block.mlp(block.mlp_norm(stream)), rtol=0, atol=1e-12)
+    equal = masks.Padding(keys, queries=keys.clone())  # equal values in two tensors, as .to() may leave them
+    torch.testing.assert_close(block(x, mask=equal), block(x, mask=masks.Padding(keys)), rtol=0, atol=0)
+
+
 def test_need_answers_the_blocks_output():
     block = TransformerBlock(8, 2)
     x = torch.randn(2, 5, 8)
