@@ -7,6 +7,7 @@ import subprocess
 import sys
 import sysconfig
 import tarfile
+import tomllib
 import venv
 import zipfile
 from pathlib import Path
@@ -16,7 +17,7 @@ import pytest
 
 import core
 
-from .tree import DOMAINS, PACKAGES, ROOT, tracked
+from .tree import DOMAINS, PACKAGES, ROOT, committed, tracked
 
 LEFT_BEHIND = (
     "core/last.ckpt",
@@ -122,8 +123,11 @@ def test_the_wheel_holds_the_packages_and_nothing_else(archives):
 def test_the_sdist_holds_the_sources_and_nothing_else(archives):
     with tarfile.open(archives.sdist) as file:
         names = {name.partition("/")[2] for name in file.getnames()}
-    kept = {path.relative_to(ROOT).as_posix() for path in tracked()}
-    assert names - {"PKG-INFO"} == kept
+    build = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["hatch"]["build"]
+    included = [ROOT / pattern.strip("/") for pattern in build["targets"]["sdist"]["include"]]
+    kept = {path for path in tracked() if any(path.is_relative_to(one) for one in included)}
+    assert names - {"PKG-INFO", "pyproject.toml", ".gitignore"} == {path.relative_to(ROOT).as_posix() for path in kept}
+    assert {path.relative_to(ROOT).as_posix() for path in committed()} <= names
     assert not names & set(LEFT_BEHIND)
 
 

@@ -32,18 +32,37 @@ class Import(NamedTuple):
 
 
 @cache
+def committed() -> tuple[Path, ...]:
+    """The files that git tracks; in an unpacked sdist, all that it holds."""
+    return _listed("--cached")
+
+
+@cache
 def tracked() -> tuple[Path, ...]:
-    """Every file of the project: git's list, or what an unpacked sdist holds."""
+    """These, and the files that are to be committed next: untracked and not ignored."""
+    return _listed("--cached", "--others", "--exclude-standard")
+
+
+def _listed(*options: str) -> tuple[Path, ...]:
     if (ROOT / ".git").exists():
-        command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+        command = ["git", "ls-files", "-z", *options]
         names = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout
-        return tuple(sorted(ROOT / name for name in names.split("\0") if name and (ROOT / name).is_file()))
+        return tuple(sorted({ROOT / name for name in names.split("\0") if name and (ROOT / name).is_file()}))
     skip = {"__pycache__", "runs", "lightning_logs", "build", "dist"}
     return tuple(
         path
         for path in sorted(ROOT.rglob("*"))
-        if path.is_file() and not any(part in skip or part.startswith(".") for part in path.relative_to(ROOT).parts)
+        if path.is_file() and path.name != "PKG-INFO" and not (skip | _hidden(path)) & set(_parts(path))
     )
+
+
+def _parts(path: Path) -> tuple[str, ...]:
+    return path.relative_to(ROOT).parts
+
+
+def _hidden(path: Path) -> set[str]:
+    kept = {".ci", ".gitignore", ".pre-commit-config.yaml"}
+    return {part for part in _parts(path) if part.startswith(".") and part not in kept}
 
 
 def sources(package: str) -> list[Path]:
