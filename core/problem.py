@@ -1,7 +1,5 @@
 """One attention problem: the arguments of `attend`, checked and taken apart, as every backend receives them."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
