@@ -16,6 +16,8 @@ from .cost import Cost
 from .masks import Mask
 from .problem import AttentionOutput, Problem, autocast_is_on, pose
 
+DENSE_BYTES = 1 << 27  # what a step may hold for the square of the length before "auto" looks for linear memory
+
 
 @dataclass(frozen=True)
 class Candidate:
@@ -200,7 +202,11 @@ def attend(
 
 def _choose(problem: Problem, backend: str) -> str:
     if backend == "auto":
-        return next(name for name, b in BACKENDS.items() if not b.not_supported_reasons(problem))
+        able = [b for b in BACKENDS.values() if not b.not_supported_reasons(problem)]
+        cost: Cost = able[0].cost(problem)
+        if not cost.is_linear and cost.peak_bytes > DENSE_BYTES:
+            able = [b for b in able if b.cost(problem).is_linear] or able
+        return str(able[0].NAME)
     if backend not in BACKENDS:
         raise ValueError(f"backend is {backend!r}, expected 'auto' or one of {', '.join(map(repr, BACKENDS))}")
     reasons = BACKENDS[backend].not_supported_reasons(problem)

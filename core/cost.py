@@ -17,3 +17,8 @@ class Cost(NamedTuple):
     flops: int
     peak_bytes: int
     memory: str
+
+    @property
+    def is_linear(self) -> bool:
+        """Whether memory grows with the length, not with its square."""
+        return self.memory == "O(L d)"

@@ -12,9 +12,10 @@ None of them may look at tensor values to decide: a plan is made of shapes, dtyp
 
 from types import ModuleType
 
-from . import fused, reference
+from . import fused, reference, tiled
 
-# In order of preference: "auto" takes the first one that can serve.
-BACKENDS: dict[str, ModuleType] = {backend.NAME: backend for backend in (fused, reference)}
+# In order of preference: "auto" takes the first one that can serve, and where that one would hold much memory for the
+# square of the length, the first one whose memory is linear.
+BACKENDS: dict[str, ModuleType] = {backend.NAME: backend for backend in (fused, reference, tiled)}
 
 __all__ = ["BACKENDS"]

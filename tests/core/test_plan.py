@@ -19,20 +19,35 @@ def test_choice():
     assert core.plan(X, X, X, backend="reference").backend == "reference"
 
 
+def test_much_memory_for_the_square_of_the_length_is_avoided():
+    slopes = torch.full((2,), 0.1, requires_grad=True)
+    for L, expected in ((256, "fused"), (4096, "tiled")):
+        x = torch.empty(1, 2, L, 16, device="meta")
+        bias = biases.Alibi(slopes.detach().to("meta").requires_grad_())
+        plan = core.plan(x, x, x, bias=bias)
+        assert plan.backend == expected
+    assert core.plan(x, x, x).backend == "fused"
+    assert core.plan(x, x, x, need=("entropy",)).backend == "tiled"
+    assert core.plan(x, x, x, need=("weights",)).backend == "reference"
+    assert [c.cost.is_linear for c in core.plan(x, x, x).candidates] == [True, False, True]
+
+
 def test_table_names_every_backend_its_memory_and_its_reasons():
     text = str(core.plan(X, X, X, mask=masks.Window(1, 1), need=("entropy", "lse")))
-    head, fused, reference = text.splitlines()
+    head, fused, reference, tiled = text.splitlines()
     assert head.split() == ["backend", "GFLOP", "peak", "MB", "memory", "cannot", "serve", "because"]
     assert "O(L^2): a dense mask" in fused
     assert fused.endswith("the kernel answers the output alone, not entropy, lse")
     assert reference.startswith("->  reference")
     assert "O(L^2): every weight is held" in reference
+    assert tiled.split()[0] == "tiled"
+    assert "O(L d)" in tiled
 
 
 def test_flops_of_the_matrix_products_by_hand():
     """Forward: q k and w v, 2 * B * H * Lq * Lk * (D + Dv); backward twice that, or 2.5 times where it recomputes."""
     forward = 2 * 1 * 2 * 8 * 8 * (4 + 4)
-    fused, reference = core.plan(X, X, X).candidates
+    fused, reference, _ = core.plan(X, X, X).candidates
     assert reference.cost.flops == 3 * forward
     assert fused.cost.flops == 3.5 * forward
     assert core.plan(X, X, X, mask=masks.Causal()).candidates[0].cost.flops == 3.5 * forward / 2
@@ -60,10 +75,11 @@ def problem(L):
         "padded": {"mask": masks.Padding(lengths, lengths)},
         "window": {"mask": masks.Window(64, 64)},
         "fixed bias": {"bias": biases.Alibi(0.1)},
-        "learned bias": {"bias": biases.Alibi(slopes)},
-        "statistics": {"need": ("entropy",)},
-        "dropout": {"dropout_p": 0.1},
+        "learned bias": {"bias": biases.Alibi(slopes), "backend": "fused"},
+        "statistics": {"need": ("entropy",), "backend": "reference"},
+        "dropout": {"dropout_p": 0.1, "backend": "reference"},
         "reference with bias": {"bias": biases.Alibi(slopes), "backend": "reference"},
+        "tiled": {"bias": biases.Alibi(slopes), "dropout_p": 0.1, "need": ("entropy",), "backend": "tiled"},
     }
 def step(qkv, arguments):
     out = core.attend(*qkv, **arguments)
@@ -89,7 +105,7 @@ def test_peak_memory_is_what_was_planned():
     """In a fresh process, L = 2048, within a factor of 1.5 (and 16 MB, for what torch itself takes)."""
     done = subprocess.run([sys.executable, "-c", MEASURE], capture_output=True, text=True, check=True, timeout=300)
     lines = [line.split(",") for line in done.stdout.splitlines()]
-    assert len(lines) == 8
+    assert len(lines) == 9
     print(done.stdout)
     for name, planned, measured in lines:
         assert int(planned) / 1.5 - 16e6 <= int(measured) <= int(planned) * 1.5 + 16e6, name
