@@ -170,7 +170,7 @@ class SaveRunConfig(SaveConfigCallback):
         folder = next(callback for callback in trainer.callbacks if isinstance(callback, RunFolder))
         path = folder.file("config.yaml")
         if path is not None and not path.exists():
-            self.parser.save(self.config, str(path), skip_none=False)
+            self.parser.save(self.config, str(path))
 
 
 def main(args: list[str] | None = None) -> None:
@@ -185,6 +185,10 @@ def main(args: list[str] | None = None) -> None:
     logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(_no_advertisement)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*LeafSpec.*", category=FutureWarning)  # lightning 2.6, torch 2.14
+        warnings.filterwarnings(
+            "ignore", "(?s).*(JSONARGPARSE|deprecated in v4)", DeprecationWarning
+        )  # lightning's calls
+        warnings.filterwarnings("ignore", message="Total length of `list` across ranks is zero")  # no validation data
         warnings.filterwarnings("ignore", message=".*callbacks used to create the checkpoint.*")  # not to evaluate it
         _main(arguments, debug)
 

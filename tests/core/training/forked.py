@@ -9,8 +9,7 @@ import os
 import sys
 import traceback
 
-import toy  # noqa: F401
-
+import tests.core.training.toy  # noqa: F401
 from core.training.cli import main
 
 

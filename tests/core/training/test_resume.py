@@ -17,7 +17,7 @@ CONFIG = str(HERE / "toy.yaml")
 def run_jobs(jobs: list[dict], folder: Path) -> list[int]:
     """Run each job of the command line in its own process; answer the exit statuses."""
     jobs = [{"log": str(folder / "log.txt"), **job} for job in jobs]
-    path = os.pathsep.join([str(HERE), str(HERE.parents[2]), os.environ.get("PYTHONPATH", "")])
+    path = os.pathsep.join([str(HERE.parents[2]), os.environ.get("PYTHONPATH", "")])
     env = {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
         [sys.executable, str(HERE / "forked.py")],
@@ -78,7 +78,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("runs")
     jobs, expected = [], []
     for name in OPTIONS:
-        base = ["fit", "--config", CONFIG, *OPTIONS[name], "--trainer.callbacks+=toy.Kill"]
+        base = ["fit", "--config", CONFIG, *OPTIONS[name], "--trainer.callbacks+=tests.core.training.toy.Kill"]
         jobs.append({"args": [*base, "--trainer.default_root_dir", str(folder / name / "whole")]})
         expected.append(0)
         for kill in KILLS[name]:

@@ -1,4 +1,4 @@
-"""A small task and its data, random in every way that a real one is: dropout, augmentation by three generators, order."""
+"""A small task and its data, random as a real one is: dropout, order, augmentation by three generators."""
 
 import os
 import random

@@ -1,0 +1,80 @@
+"""Every configuration trains, tests and predicts as it stands, on a few batches.
+
+A configuration whose data are not in any package gets small ones from the function of the same name in DATA: it
+writes them under a folder and answers the options that a user would type.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import yaml
+
+from core.training.cli import main
+
+CONFIGS = sorted((Path(__file__).parents[1] / "configs").glob("*/*.yaml"))
+
+
+def medmnist(folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    from tests.vision.fakes import write_medmnist
+
+    write_medmnist(folder / "tiny.npz")
+    return ["--data.path", str(folder / "tiny.npz")]
+
+
+def imagefolder(folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    from tests.vision.fakes import write_folder
+
+    write_folder(folder / "images", each=20)
+    return ["--data.root", str(folder / "images")]
+
+
+def cifar10(folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    from torchvision.datasets import CIFAR10
+
+    from tests.vision.fakes import write_cifar10
+
+    for name in ("test_list", "train_list"):  # the checksums are those of the real photos
+        monkeypatch.setattr(CIFAR10, name, [[file, None] for file, _ in getattr(CIFAR10, name)])
+    monkeypatch.setattr(CIFAR10, "meta", {**CIFAR10.meta, "md5": None})
+    return ["--data.root", str(write_cifar10(folder)), "--data.num_workers", "0"]
+
+
+DATA: dict[str, Callable[[Path, pytest.MonkeyPatch], list[str]]] = {
+    "vision/medmnist": medmnist,
+    "vision/imagefolder": imagefolder,
+    "vision/cifar10": cifar10,
+}
+
+
+def name_of(config: Path) -> str:
+    return f"{config.parent.name}/{config.stem}"
+
+
+def test_there_are_configurations_and_no_data_for_others() -> None:
+    assert {"vision/digits", "vision/imagefolder"} <= {name_of(config) for config in CONFIGS}
+    assert set(DATA) <= {name_of(config) for config in CONFIGS}
+
+
+@pytest.mark.parametrize("config", CONFIGS, ids=name_of)
+def test_a_configuration_trains_tests_and_predicts(
+    config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    here = tmp_path / "here"
+    here.mkdir()
+    monkeypatch.chdir(here)
+    data = DATA.get(name_of(config), lambda folder, monkeypatch: [])(tmp_path / "data", monkeypatch)
+    options = ["--config", str(config), *data, "--trainer.default_root_dir", str(tmp_path), "--data.batch_size", "8"]
+    for part in ("train", "val", "test", "predict"):
+        options += [f"--trainer.limit_{part}_batches", "2"]
+    quiet = ["--trainer.enable_progress_bar", "false", "--trainer.enable_model_summary", "false"]
+    options += [*quiet, "--trainer.accelerator", "cpu"]
+    main(["fit", *options, "--trainer.max_epochs", "1"])
+    run = tmp_path / config.stem / "version_0"
+    best = ["--ckpt_path", str(run / "best.ckpt")]
+    main(["test", *options, *best])
+    main(["predict", *options, *best, "--out", str(tmp_path / "table.csv")])
+    assert "test/loss" in (run / "metrics.json").read_text()
+    assert "id," in (tmp_path / "table.csv").read_text()
+    assert not list(here.iterdir()), "written into the working folder"
+    assert yaml.safe_load((run / "config.yaml").read_text())["model"]["class_path"]
