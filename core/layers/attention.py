@@ -241,9 +241,10 @@ class MultiheadAttention(nn.Module):
         if query is key and key is value and self._fusible():
             layers = (self.q_proj, self.k_proj, self.v_proj)
             weight = torch.cat([layer.weight for layer in layers])
-            bias = None if self.q_proj.bias is None else torch.cat([layer.bias for layer in layers])
-            sizes = [layer.out_features for layer in layers]
-            q, k, v = torch.split(nn.functional.linear(zero_rows(query, fence.rows()), weight, bias), sizes, dim=-1)
+            bias = None if layers[0].bias is None else torch.cat([layer.bias for layer in layers])
+            joint = nn.functional.linear(zero_rows(query, fence.rows()), weight, bias)
+            shared_width = self.kv_heads * self.head_dim
+            q, k, v = joint.split_with_sizes([self.heads * self.head_dim, shared_width, shared_width], dim=-1)
         else:
             q = self.q_proj(zero_rows(query, fence.queries))
             cleaned = zero_rows(key, fence.keys)
@@ -256,7 +257,8 @@ class MultiheadAttention(nn.Module):
     def _fusible(self) -> bool:
         """Whether one matrix product may stand for the three projections: plain Linear layers without hooks."""
         projections = (self.q_proj, self.k_proj, self.v_proj)
-        return all(type(layer) is nn.Linear and not _hooked(layer) for layer in projections)
+        biases = {layer.bias is None for layer in projections}
+        return len(biases) == 1 and all(type(layer) is nn.Linear and not _hooked(layer) for layer in projections)
 
     def _rotate(
         self, q: Tensor, k: Tensor, same: bool, fence: Fences, positions: Tensor | None, key_positions: Tensor | None

@@ -136,6 +136,16 @@ def test_a_projection_that_was_replaced_is_called():
     torch.testing.assert_close(layer(torch.ones(1, 2, 4)), 2 * plain)
 
 
+def test_a_projection_may_lose_its_bias():
+    layer = MultiheadAttention(4, 1)
+    bare = nn.Linear(4, 4, bias=False)
+    bare.weight = layer.k_proj.weight
+    x = torch.randn(1, 3, 4)
+    expected = layer(x)
+    layer.k_proj = bare  # its bias was 0
+    torch.testing.assert_close(layer(x), expected)
+
+
 def test_rotary_sees_offsets_only():
     torch.manual_seed(0)
     layer = MultiheadAttention(8, 2, rotary=Rotary(4), qk_norm=True).double()
