@@ -6,11 +6,14 @@ nothing leaks from them, NaN included. What is not finite at a key that some que
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from ..cost import Cost
+from ..folding import Fold, fold
 from ..masks import Causal
 from ..problem import AttentionOutput, Problem
 
@@ -31,7 +34,7 @@ def not_supported_reasons(problem: Problem) -> list[str]:
 
 def cost(problem: Problem) -> Cost:
     """Estimate a training step: seven matrix products in the flash kernel, six in torch's math path."""
-    p = problem
+    p, _ = _folded(problem)
     width = p.q.shape[3] + p.v.shape[3]
     pairs = p.B * p.H * p.Lq * p.Lk
     size = p.q.dtype.itemsize
@@ -52,7 +55,8 @@ def cost(problem: Problem) -> Cost:
 
 def run(problem: Problem, seed: Tensor | None) -> AttentionOutput:
     """Call SDPA so that it computes what the contract defines."""
-    p, route = problem, _route(problem)
+    p, found = _folded(problem)
+    route = _route(p)
     q, k, v = _strided(p.q), _strided(p.k), _strided(p.v)
     mask: Tensor | None = None
     alive: Tensor | None = None  # rows with an allowed key, broadcastable to (B, H, Lq, 1)
@@ -75,6 +79,9 @@ def run(problem: Problem, seed: Tensor | None) -> AttentionOutput:
 
     q, k = _prepare(p, q), _prepare(p, k)
     q, scale = _apply_scale(p, q)
+    if found is not None:
+        q = torch.cat([q * scale, found.query / _heads(p.temperature)], dim=-1)
+        k, scale = torch.cat([k, found.key], dim=-1), 1.0
     v, Dv = _match_head_size(v, q.shape[3]), v.shape[3]
     if Dv > q.shape[3]:
         q, k = _match_head_size(q, Dv), _match_head_size(k, Dv)
@@ -83,6 +90,12 @@ def run(problem: Problem, seed: Tensor | None) -> AttentionOutput:
     )
     out = out[..., :Dv]
     return AttentionOutput(out if alive is None else out.masked_fill(~alive, 0.0))
+
+
+def _folded(p: Problem) -> tuple[Problem, Fold | None]:
+    """Answer the problem without what becomes features of q and k, and those features."""
+    found = None if p.bias is None else fold(p)
+    return (p, None) if found is None else (replace(p, bias=found.rest), found)
 
 
 def _route(p: Problem) -> str:
