@@ -45,8 +45,8 @@ class Stored:
         asked, used = self.asked.get("init_args") or {}, model.get("init_args")
         for key, stored in self.options.items():
             wanted = asked.get(key, stored)
-            if _plain(wanted) == _plain(stored):
-                continue
+            if _plain(wanted) == _plain(stored) or (wanted is None and key not in self.typed):
+                continue  # None: left open, as the configuration does with what the data decide
             if key not in self.typed:
                 notes.append(
                     f"note: model.{key} = {stored!r} from the checkpoint, not {wanted!r} from the configuration"
