@@ -202,11 +202,12 @@ def attend(
 
 def _choose(problem: Problem, backend: str) -> str:
     if backend == "auto":
-        able = [b for b in BACKENDS.values() if not b.not_supported_reasons(problem)]
-        cost: Cost = able[0].cost(problem)
-        if not cost.is_linear and cost.peak_bytes > DENSE_BYTES:
-            able = [b for b in able if b.cost(problem).is_linear] or able
-        return str(able[0].NAME)
+        able = (name for name, b in BACKENDS.items() if not b.not_supported_reasons(problem))
+        first = next(able)
+        cost: Cost = BACKENDS[first].cost(problem)
+        if cost.is_linear or cost.peak_bytes <= DENSE_BYTES:
+            return first
+        return next((name for name in able if BACKENDS[name].cost(problem).is_linear), first)
     if backend not in BACKENDS:
         raise ValueError(f"backend is {backend!r}, expected 'auto' or one of {', '.join(map(repr, BACKENDS))}")
     reasons = BACKENDS[backend].not_supported_reasons(problem)

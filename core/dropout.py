@@ -1,13 +1,13 @@
 """Dropout of attention weights as a pure function of seed and place.
 
-keep(b, h, i, j) = mix(row(seed, b, h, i) XOR column(seed, j)) >= p * 2^32
+keep(b, h, i, j) = stir(row(seed, b, h, i) XOR column(seed, j)) >= p * 2^32 - 2^31
 
-`mix` is a bijection of 32-bit words with full avalanche, and `row` and `column` are two more rounds of it. So the same
-weights are dropped on every backend and device, for every tile size, and again in backward and in a checkpoint's second
-forward. All arithmetic is on non-negative int64 below 2^63, hence exact everywhere.
+`row` and `column` are 32-bit hashes with full avalanche, `stir` is two multiplications with a shift between them; words
+are signed and wrap. So the same weights are dropped on every backend and device, for every tile size, and again in
+backward and in a checkpoint's second forward.
 
 References:
-    Ettinger: Prospecting for Hash Functions (2018), constants of the 32-bit mixer `lowbias32` with 31-bit multipliers.
+    Ettinger: Prospecting for Hash Functions (2018), for the form of the mixer.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ _WORD = 0xFFFFFFFF
 _FIRST = 0x7FEB352D
 _SECOND = 0x68E31DA5
 _GOLDEN = 0x1E3779B9
+_STIR_1 = 0x2C1B3C6D
+_STIR_2 = 0x297A2D39
 
 
 def draw_seed(generator: torch.Generator | None, device: torch.device) -> Tensor:
@@ -49,10 +51,20 @@ def keep(seed: Tensor, p: float, b: Tensor, h: Tensor, i: Tensor, j: Tensor, H: 
     """
     row = _mix(_mix(_mix(seed ^ _GOLDEN) ^ (b * H + h)) ^ i)
     column = _mix(_mix(seed) ^ j)
-    return _mix(row ^ column) >= round(p * 2**32)
+    x = _signed(row) ^ _signed(column)
+    x *= _STIR_1
+    x ^= x >> 15
+    x *= _STIR_2
+    return x >= min(round(p * 2**32) - 2**31, 2**31 - 1)
 
 
 def _mix(x: Tensor) -> Tensor:
+    """Hash words held in int64, exactly: the multipliers have 31 bits, so nothing overflows."""
     x = ((x ^ (x >> 16)) * _FIRST) & _WORD
     x = ((x ^ (x >> 15)) * _SECOND) & _WORD
     return x ^ (x >> 16)
+
+
+def _signed(x: Tensor) -> Tensor:
+    """Answer 32-bit words, held in int64, as int32 with the same bits."""
+    return torch.where(x > 0x7FFFFFFF, x - 2**32, x).to(torch.int32)

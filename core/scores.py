@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -16,6 +17,8 @@ class Dot:
     References:
         Vaswani et al.: Attention Is All You Need. NeurIPS 2017, section 3.2.1.
     """
+
+    has_offset: ClassVar[bool] = False
 
     def default_scale(self, D: int) -> float:
         """Answer the scale used where none is given, for head size D."""
@@ -43,6 +46,8 @@ class Cosine:
 
     eps: float = 1e-6
 
+    has_offset: ClassVar[bool] = False
+
     def default_scale(self, D: int) -> float:
         """Answer the scale used where none is given, for head size D."""
         return 1.0
@@ -66,6 +71,8 @@ class Gaussian:
     References:
         Tsai et al.: Transformer Dissection. EMNLP 2019, section 3.
     """
+
+    has_offset: ClassVar[bool] = True
 
     def default_scale(self, D: int) -> float:
         """Answer the scale used where none is given, for head size D."""

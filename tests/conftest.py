@@ -1,4 +1,4 @@
-"""Settings for every test: the same random numbers each time, and no more threads than the machine has."""
+"""Settings for every test: the same random numbers each time, and one thread: small problems gain nothing by more."""
 
 import hypothesis
 import pytest
@@ -6,6 +6,7 @@ import torch
 
 hypothesis.settings.register_profile("suite", deadline=None, derandomize=True, print_blob=True)
 hypothesis.settings.load_profile("suite")
+torch.set_num_threads(1)
 
 
 @pytest.fixture(autouse=True)

@@ -112,14 +112,14 @@ def _route(p: Problem) -> str:
 
 
 def _has_bias(p: Problem) -> bool:
-    return p.bias is not None or p.score.offset(p.k[:0]) is not None
+    return p.bias is not None or p.score.has_offset
 
 
 def _mask_needs_grad(p: Problem) -> bool:
     if not torch.is_grad_enabled():
         return False
     numbers = [x for x in (p.scale, p.temperature) if isinstance(x, Tensor)] if _has_bias(p) else []
-    offset = p.score.offset(p.k[:0]) is not None and p.k.requires_grad
+    offset = p.score.has_offset and p.k.requires_grad
     return offset or (p.bias is not None and p.bias.requires_grad()) or any(x.requires_grad for x in numbers)
 
 
@@ -130,7 +130,7 @@ def _mask_batch(p: Problem) -> tuple[int, int]:
         for node in (p.pattern, p.padding, p.bias)
         if node is not None
     ]
-    if p.score.offset(p.k[:0]) is not None:
+    if p.score.has_offset:
         shapes.append(torch.Size((p.B, p.H)))
     return max(B for B, _ in shapes), max(H for _, H in shapes)
 

@@ -39,6 +39,32 @@ class Bias(Symbolic):
         """Compute the bias over a part: 4-D, broadcastable to (items, H, rows, cols) of the part."""
         raise TypeError(f"{type(self).__name__} must define _block")
 
+    def _evaluate(self, part: Part, differentiable: bool) -> Tensor:
+        """Compute what `_add_to` and `_pull` work with: the block over the part, or what makes that block unnecessary.
+
+        Args:
+            part: Where.
+            differentiable: Whether `_pull` will follow.
+        """
+        with torch.set_grad_enabled(differentiable):
+            return self._block(part)
+
+    def _add_to(self, logits: Tensor, evaluated: Tensor, factor: float) -> None:
+        """Add factor * bias to logits of shape (items, H, rows, cols), in place."""
+        logits.add_(evaluated.detach(), alpha=factor)
+
+    def _pull(self, d_logits: Tensor, part: Part, evaluated: Tensor, factor: float) -> list[Tensor | None]:
+        """Answer what `d_logits` (items, H, rows, cols) adds to the gradient of each of `learned()`."""
+        learned = self.learned()
+        if not evaluated.requires_grad:
+            return [None] * len(learned)
+        gradient = (factor * d_logits.sum_to_size(evaluated.shape)).to(evaluated.dtype)
+        return list(torch.autograd.grad(evaluated, learned, gradient, allow_unused=True))
+
+    def learned(self) -> list[Tensor]:
+        """List the tensors of this bias that require grad."""
+        return [t for _, t in self.tensors() if t.requires_grad]
+
     def leaves(self) -> Iterator[Bias]:
         """Go through the biases that this one is the sum of."""
         yield self
@@ -64,6 +90,41 @@ class Sum(Bias):
         """Go through the biases that this one is the sum of."""
         for part in self.parts:
             yield from part.leaves()
+
+
+class DistanceBias(Bias):
+    """bias(b, h, i, j) = -rate[h] * f(b, i, j): one distance for all heads, and a rate for each."""
+
+    def _distance(self, part: Part) -> Tensor:
+        """Compute f over a part, (items or 1, rows, cols)."""
+        raise TypeError(f"{type(self).__name__} must define _distance")
+
+    def _rate(self) -> float | Tensor:
+        """Answer the rate, a scalar or (H,)."""
+        raise TypeError(f"{type(self).__name__} must define _rate")
+
+    def _block(self, part: Part) -> Tensor:
+        """Answer -rate * f; a pair whose f is not finite keeps that, but adds nothing to the gradient of the rate."""
+        f, rate = self._distance(part)[:, None], per_head(self._rate())
+        finite = f.isfinite()
+        return torch.where(finite, -rate * torch.where(finite, f, 0.0), -f)
+
+    def _evaluate(self, part: Part, differentiable: bool) -> Tensor:
+        return self._distance(part)
+
+    def _add_to(self, logits: Tensor, evaluated: Tensor, factor: float) -> None:
+        rate = self._rate()
+        rates = rate.detach().reshape(-1).tolist() if isinstance(rate, Tensor) else [rate]
+        for head in range(logits.shape[1]):
+            logits[:, head].sub_(evaluated, alpha=factor * rates[head % len(rates)])
+
+    def _pull(self, d_logits: Tensor, part: Part, evaluated: Tensor, factor: float) -> list[Tensor | None]:
+        rate = self._rate()
+        if not (isinstance(rate, Tensor) and rate.requires_grad):
+            return []
+        f = evaluated.to(d_logits.dtype).flatten(1)
+        by_head = torch.matmul(d_logits.flatten(2), f[..., None]).sum(dim=(0, 2))
+        return [(-factor * by_head).sum_to_size(rate.shape).to(rate.dtype)]
 
 
 def at_least_float32(x: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ from torch import Tensor
 from ..masks.time import check_times
 from ..part import Part
 from ..symbolic import expect_shape, node
-from .base import Bias, at_least_float32, check_constant, check_per_head, per_head
+from .base import DistanceBias, at_least_float32, check_constant, check_per_head
 
 Kernel = Literal["exponential", "logarithmic", "gaussian"]
 
@@ -23,7 +23,7 @@ def decay_kernel(kernel: Kernel, d: Tensor) -> Tensor:
 
 
 @node
-class TimeDecay(Bias):
+class TimeDecay(DistanceBias):
     """bias(b, h, i, j) = -rate[h] * f(|times[b, i] - key_times[b, j]|), f(d) = d, log(1 + d) or d^2.
 
     With the exponential kernel a weight halves every temperature * ln 2 / rate units of time.
@@ -60,15 +60,18 @@ class TimeDecay(Bias):
         check_times("TimeDecay", self.times, self.key_times, B, Lq, Lk)
         check_per_head("TimeDecay.rate", self.rate, H)
 
-    def _block(self, part: Part) -> Tensor:
+    def _rate(self) -> float | Tensor:
+        return self.rate
+
+    def _distance(self, part: Part) -> Tensor:
         times = _exact(self.times[part.items, part.rows])
         key_times = _exact((self.times if self.key_times is None else self.key_times)[part.items, part.cols])
         distance = at_least_float32((times[:, :, None] - key_times[:, None, :]).abs())
-        return _decay(self.rate, decay_kernel(self.kernel, distance)[:, None])
+        return decay_kernel(self.kernel, distance)
 
 
 @node
-class DistanceDecay(Bias):
+class DistanceDecay(DistanceBias):
     """bias(b, h, i, j) = -rate[h] * f(|x_i - y_j|) with the Euclidean norm; f as in TimeDecay.
 
     Args:
@@ -110,19 +113,16 @@ class DistanceDecay(Bias):
             )
         check_per_head("DistanceDecay.rate", self.rate, H)
 
-    def _block(self, part: Part) -> Tensor:
+    def _rate(self) -> float | Tensor:
+        return self.rate
+
+    def _distance(self, part: Part) -> Tensor:
         x = at_least_float32(self.positions[part.items, part.rows])
         y = self.positions if self.key_positions is None else self.key_positions
         y = at_least_float32(y[part.items, part.cols])
         # cdist's default may go through a matrix product, which rounds the distance of a point to itself away from 0.
         distance = torch.cdist(x, y.to(x.dtype), compute_mode="donot_use_mm_for_euclid_dist")
-        return _decay(self.rate, decay_kernel(self.kernel, distance)[:, None])
-
-
-def _decay(rate: float | Tensor, f: Tensor) -> Tensor:
-    """Answer -rate * f; a pair whose f is not finite keeps that, but adds nothing to the gradient of the rate."""
-    finite = f.isfinite()
-    return torch.where(finite, -per_head(rate) * torch.where(finite, f, 0.0), -f)
+        return decay_kernel(self.kernel, distance)
 
 
 def _exact(times: Tensor) -> Tensor:

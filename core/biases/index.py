@@ -7,11 +7,11 @@ from torch import Tensor
 
 from ..part import Part
 from ..symbolic import expect_shape, expect_tensor, node
-from .base import Bias, at_least_float32, check_per_head, per_head
+from .base import Bias, DistanceBias, at_least_float32, check_per_head
 
 
 @node
-class Alibi(Bias):
+class Alibi(DistanceBias):
     """bias(h, i, j) = -slopes[h] * |i - j|.
 
     Args:
@@ -33,11 +33,12 @@ class Alibi(Bias):
     def _validate(self, B: int, H: int, Lq: int, Lk: int) -> None:
         check_per_head("Alibi.slopes", self.slopes, H)
 
-    def _block(self, part: Part) -> Tensor:
-        distance = part.offsets().abs()
-        slopes = per_head(self.slopes)
-        dtype = slopes.dtype if isinstance(slopes, Tensor) else torch.float32
-        return (-slopes * distance.to(dtype))[(None,) * (4 - max(2, getattr(slopes, "ndim", 0)))]
+    def _rate(self) -> float | Tensor:
+        return self.slopes
+
+    def _distance(self, part: Part) -> Tensor:
+        wide = isinstance(self.slopes, Tensor) and self.slopes.dtype == torch.float64
+        return part.offsets().abs().to(torch.float64 if wide else torch.float32)[None]
 
 
 @node
@@ -71,3 +72,40 @@ class Relative(Bias):
     def _block(self, part: Part) -> Tensor:
         m = self.table.shape[1] // 2
         return at_least_float32(self.table)[:, part.offsets().clamp(-m, m) + m][None]
+
+    def _evaluate(self, part: Part, differentiable: bool) -> Tensor:
+        return at_least_float32(self.table.detach())[:, self._places(part)]
+
+    def _add_to(self, logits: Tensor, evaluated: Tensor, factor: float) -> None:
+        # Row i reads the offsets from rows - 1 - i on: a view of the reversed offsets that steps on by one a row.
+        backwards = (evaluated * factor).flip(1)
+        skewed = backwards.as_strided((logits.shape[1], *logits.shape[2:]), (backwards.shape[1], 1, 1))
+        logits.add_(skewed.flip(2))
+
+    def _pull(self, d_logits: Tensor, part: Part, evaluated: Tensor, factor: float) -> list[Tensor | None]:
+        if not self.table.requires_grad:
+            return []
+        by_offset = _sum_diagonals(d_logits.sum(dim=0)) * factor
+        total = torch.zeros(self.table.shape, dtype=by_offset.dtype, device=by_offset.device)
+        return [total.index_add_(1, self._places(part), by_offset).to(self.table.dtype)]
+
+    def _places(self, part: Part) -> Tensor:
+        """Answer the column of the table for each offset in a part, from its lower left to its upper right corner.
+
+        Shapes:
+            Answer: (rows + cols - 1,) int64.
+        """
+        m = self.table.shape[1] // 2
+        first = part.cols.start - (part.rows.stop - 1 + part.Lk - part.Lq)
+        offsets = torch.arange(first, first + part.n_rows + part.n_cols - 1, device=part.device)
+        return offsets.clamp(-m, m) + m
+
+
+def _sum_diagonals(x: Tensor) -> Tensor:
+    """Sum each diagonal, from the lower left to the upper right: (H, rows, cols) to (H, rows + cols - 1)."""
+    H, rows, cols = x.shape
+    width = rows + cols
+    skewed = x.new_zeros(H, rows, width)
+    # Row i starts rows - 1 - i later than its place: consecutive rows lie width - 1 apart.
+    skewed.as_strided((H, rows, cols), (rows * width, width - 1, 1), rows - 1).copy_(x)
+    return skewed.sum(dim=1)[:, :-1]

@@ -6,18 +6,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import core
-from core import biases, masks
-from core.backends import tiled
+from core import biases, masks, tiles
 from core.problem import pose
 
 from .cases import Sizes, bias_cases, mask_cases
-from .test_backends import SCORES, assert_equal, run
+from .test_backends import SCORES, TOLERANCE, assert_equal, run
 
 
 @pytest.fixture
 def tile(monkeypatch):
     def use(rows, cols, cells=1 << 20):
-        monkeypatch.setattr(tiled, "TILE", tiled.TileSize(rows, cols, cells))
+        monkeypatch.setattr(tiles, "TILE", tiles.TileSize(rows, cols, cells))
 
     return use
 
@@ -30,13 +29,14 @@ def tile(monkeypatch):
     rows=st.integers(1, 4),
     cols=st.integers(1, 4),
     cells=st.sampled_from([1, 40, 1 << 20]),
+    dtype=st.sampled_from([torch.float64, torch.float32]),
     seed=st.integers(0, 10**6),
     data=st.data(),
 )
-def test_small_tiles_equal_the_reference(sizes, groups, score, rows, cols, cells, seed, data):
+def test_small_tiles_equal_the_reference(sizes, groups, score, rows, cols, cells, dtype, seed, data):
     B, Hk, Lq, Lk = sizes
     H = Hk * groups
-    s = Sizes(B, H, Lq, Lk, seed=seed)
+    s = Sizes(B, H, Lq, Lk, seed=seed, dtype=dtype)
     some_masks, some_biases = mask_cases(s), bias_cases(s)
     mask = some_masks[data.draw(st.sampled_from(sorted(some_masks)))][0]
     build, learnable, _ = some_biases[data.draw(st.sampled_from(sorted(some_biases)))]
@@ -44,12 +44,12 @@ def test_small_tiles_equal_the_reference(sizes, groups, score, rows, cols, cells
     gradient = s.normal(B, H, Lq, 2)
     arguments = {"score": score, "temperature": 0.7}
     expected = run("reference", s, mask, build, learnable, qkv, gradient, **arguments)
-    old, tiled.TILE = tiled.TILE, tiled.TileSize(rows, cols, cells)
+    old, tiles.TILE = tiles.TILE, tiles.TileSize(rows, cols, cells)
     try:
         got = run("tiled", s, mask, build, learnable, qkv, gradient, **arguments)
     finally:
-        tiled.TILE = old
-    assert_equal(got, expected, 1e-10)
+        tiles.TILE = old
+    assert_equal(got, expected, TOLERANCE[dtype])
 
 
 @pytest.mark.parametrize("L", [1, 7, 8, 9, 16, 17])
@@ -99,8 +99,8 @@ def test_empty_tiles_are_not_visited(tile, mask, visited):
     problem = pose(
         x, x, x, mask=mask, bias=None, score=core.scores.Dot(), scale=None, temperature=1.0, dropout_p=0.0, need=()
     )
-    tiler = tiled.Tiler(tiled.Work.of(problem, None), x, x)
-    count = sum(1 for rows in tiler.row_parts() for _ in tiler.tiles(rows, tiler.by_query(x, rows), ()))
+    tiler = tiles.Tiler(tiles.Work.of(problem, None), x, x)
+    count = sum(1 for rows in tiler.row_parts() for _ in tiler.tiles(rows, tiler.by_query(x, rows)))
     assert count == visited
 
 

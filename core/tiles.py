@@ -1,0 +1,212 @@
+"""A problem cut into tiles: which tiles there are, and the logits of each, in buffers that are allocated once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.utils import _pytree as pytree
+
+from . import dropout
+from .biases import Bias
+from .part import Part
+from .problem import Problem
+from .symbolic import node
+
+
+class TileSize(NamedTuple):
+    """Queries and keys of a tile, and the number of weights, over items and heads, that it should not exceed."""
+
+    rows: int = 256
+    cols: int = 512
+    cells: int = 1 << 20
+
+
+TILE = TileSize()
+
+
+@node
+class _Tempered(Bias):
+    """bias / temperature[h], for a temperature that is a tensor, learned or not."""
+
+    bias: Bias
+    temperature: Tensor
+
+    def _block(self, part: Part) -> Tensor:
+        block = self.bias._block(part) / _heads(self.temperature)
+        assert isinstance(block, Tensor)
+        return block
+
+
+@node
+class _Plain(Bias):
+    """A bias that is evaluated as a block: entry by entry, in the very numbers of the definition."""
+
+    bias: Bias
+
+    def _block(self, part: Part) -> Tensor:
+        return self.bias._block(part)
+
+
+def _detached(tensor: Tensor) -> Tensor:
+    return tensor.detach().requires_grad_(tensor.requires_grad)
+
+
+@dataclass(frozen=True, eq=False)
+class Work:
+    """A problem as the tiles see it.
+
+    Attributes:
+        problem: The problem itself.
+        seed: Seed of the dropout; None without it.
+        biases: The parts of the bias; what they learn is detached from the graph that it came from.
+        factor: What the biases are multiplied by, 1 / temperature.
+        learned: What the biases learn, as it stands in the graph, in the order of their `learned()`.
+        bad: Which vectors of q, k and v are not finite; None where all are.
+        isolate: Whether anything is not finite.
+    """
+
+    problem: Problem
+    seed: Tensor | None
+    biases: tuple[Bias, ...]
+    factor: float
+    learned: list[Tensor]
+    bad: tuple[Tensor | None, Tensor | None, Tensor | None]
+    isolate: bool
+
+    @classmethod
+    def of(cls, p: Problem, seed: Tensor | None) -> Work:
+        """Take a problem apart."""
+        biases = tuple(p.bias.leaves()) if p.bias is not None else ()
+        factor = 1.0
+        if not isinstance(p.temperature, Tensor):
+            factor = 1.0 / p.temperature
+        elif biases:
+            biases = tuple(_Tempered(bias, p.temperature) for bias in biases)
+        learned = [tensor for bias in biases for tensor in bias.learned()]
+        own = tuple(pytree.tree_map_only(Tensor, _detached, bias) for bias in biases)
+        bad = [None if finite.all() else ~finite for finite in (x.isfinite().all(dim=-1) for x in (p.q, p.k, p.v))]
+        strange = any(not tensor.isfinite().all() for bias in own for _, tensor in bias.tensors())
+        isolate = strange or any(b is not None for b in bad)
+        if isolate or p.q.dtype == torch.float64:
+            own = tuple(_Plain(bias) for bias in own)
+        return cls(p, seed, own, factor, learned, (bad[0], bad[1], bad[2]), isolate)
+
+    def allowed(self, part: Part) -> Tensor | None:
+        """Answer the mask of a part; None if there is none."""
+        masks = [m._block(part) for m in (self.problem.pattern, self.problem.padding) if m is not None]
+        return torch.logical_and(*masks) if len(masks) == 2 else masks[0] if masks else None
+
+    def keep(self, part: Part) -> Tensor | None:
+        """Answer which weights of a part dropout leaves, (items, H, rows, cols); None without dropout."""
+        if self.seed is None:
+            return None
+        place = part.device
+        b = torch.arange(part.items.start, part.items.stop, device=place)[:, None, None, None]
+        h = torch.arange(part.H, device=place)[:, None, None]
+        i = torch.arange(part.rows.start, part.rows.stop, device=place)[:, None]
+        return dropout.keep(self.seed, self.problem.dropout_p, b, h, i, part.col_positions(), part.H)
+
+
+class Tile(NamedTuple):
+    """One tile: its part, and S, the logits, -inf where masked. Both views share the buffer's memory.
+
+    Shapes:
+        logits: (items, H, rows, cols).
+        flat: (items * Hk, groups * rows, cols), for products with keys.
+    """
+
+    part: Part
+    logits: Tensor
+    flat: Tensor
+    evaluated: list[Tensor]
+    poisoned: Tensor | None
+    v_poisoned: Tensor | None
+
+
+class Tiler:
+    """Cuts a problem into tiles and computes their logits, in buffers that are allocated once."""
+
+    def __init__(self, work: Work, q: Tensor, k: Tensor) -> None:
+        p = work.problem
+        self.work, self.q, self.k = work, q, k
+        self.Hk, self.groups = p.H // p.groups, p.groups
+        self.rows, self.cols = max(1, min(TILE.rows, p.Lq)), max(1, min(TILE.cols, p.Lk))
+        self.items = max(1, TILE.cells // (p.H * self.rows * self.cols))
+        self.items = max(1, min(self.items, p.B))
+        self.whole = Part.whole(p.B, p.H, p.Lq, p.Lk, q.device)
+        self.memory = [q.new_empty(self.items * p.H * self.rows * self.cols) for _ in range(2)]
+
+    def row_parts(self) -> Iterator[Part]:
+        """Go through the row tiles, each with all of its keys."""
+        w = self.whole
+        for b in range(0, w.B, self.items):
+            for i in range(0, w.Lq, self.rows):
+                yield w._replace(items=slice(b, min(b + self.items, w.B)), rows=slice(i, min(i + self.rows, w.Lq)))
+
+    def buffer(self, which: int, part: Part) -> tuple[Tensor, Tensor]:
+        """Answer buffer 0 or 1 in the shape of a part, and its view by key heads."""
+        n = part.items.stop - part.items.start
+        memory = self.memory[which][: n * part.H * part.n_rows * part.n_cols]
+        return (
+            memory.view(n, part.H, part.n_rows, part.n_cols),
+            memory.view(n * self.Hk, self.groups * part.n_rows, part.n_cols),
+        )
+
+    def by_query(self, x: Tensor, part: Part) -> Tensor:
+        """Cut (B, H, Lq, d) to a part, by key heads: (items * Hk, groups * rows, d)."""
+        return x[part.items, :, part.rows].reshape(-1, self.groups * part.n_rows, x.shape[3])
+
+    def by_key(self, x: Tensor, part: Part) -> Tensor:
+        """Cut (B, Hk, Lk, d) to a part: (items * Hk, cols, d)."""
+        return x[part.items, :, part.cols].flatten(0, 1)
+
+    def tiles(self, rows: Part, q: Tensor, differentiable: bool = False) -> Iterator[Tile]:
+        """Go through the tiles of a row that allow anything, with their logits; `differentiable` in backward."""
+        for j in range(0, self.whole.Lk, self.cols):
+            part = rows._replace(cols=slice(j, min(j + self.cols, self.whole.Lk)))
+            allowed = self.work.allowed(part)
+            if allowed is not None:
+                if not allowed.any():
+                    continue
+                allowed = None if allowed.all() else allowed
+            logits, flat = self.buffer(0, part)
+            torch.bmm(q, self.by_key(self.k, part).mT, out=flat)
+            evaluated = [bias._evaluate(part, differentiable) for bias in self.work.biases]
+            poisoned = v_poisoned = None
+            if self.work.isolate:
+                allowed, poisoned, v_poisoned = self._isolate(part, allowed, evaluated)
+            for bias, value in zip(self.work.biases, evaluated, strict=True):
+                bias._add_to(logits, value, self.work.factor)
+            if allowed is not None:
+                logits.masked_fill_(~allowed, -torch.inf)
+            yield Tile(part, logits, flat, evaluated, poisoned, v_poisoned)
+
+    def _isolate(self, part: Part, allowed: Tensor | None, evaluated: list[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+        """Mask pairs whose bias is -inf, say which rows see what is not finite, and clean the bias of it."""
+        everything = torch.ones((1, 1, 1, 1), dtype=torch.bool, device=part.device)
+        allowed = everything if allowed is None else allowed
+        strange = ~everything
+        for place, block in enumerate(evaluated):
+            finite = block.isfinite()
+            allowed, strange = allowed & ~torch.isneginf(block), strange | ~finite
+            with torch.set_grad_enabled(block.requires_grad):
+                evaluated[place] = block.masked_fill(~finite, 0.0)
+        q_bad, k_bad, v_bad = self.work.bad
+        if q_bad is not None:
+            strange = strange | q_bad[part.items, :, part.rows, None]
+        if k_bad is not None:
+            strange = strange | k_bad[part.items, :, None, part.cols].repeat_interleave(self.groups, dim=1)
+        allowed = allowed.expand(*allowed.shape[:2], part.n_rows, part.n_cols)
+        poisoned = (allowed & strange).any(dim=-1)
+        if v_bad is None:
+            return allowed, poisoned, torch.zeros_like(poisoned)
+        v_strange = v_bad[part.items, :, None, part.cols].repeat_interleave(self.groups, dim=1)
+        return allowed, poisoned, (allowed & v_strange).any(dim=-1)
+
+
+def _heads(value: float | Tensor) -> float | Tensor:
+    return value[:, None, None] if isinstance(value, Tensor) and value.ndim else value
