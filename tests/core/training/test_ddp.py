@@ -11,6 +11,7 @@ from core.training import read_checkpoint
 
 from .conftest import CONFIG, read
 
+pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[3]
 TWO = ["--trainer.strategy", "ddp", "--trainer.devices", "2", "--trainer.accelerator", "cpu"]
 # without dropout and batch norm, whose noise and statistics belong to each process
