@@ -16,6 +16,7 @@ from ..cost import Cost
 from ..folding import Fold, fold
 from ..masks import Causal
 from ..problem import AttentionOutput, Problem
+from ..scores import Dot
 
 NAME = "fused"
 
@@ -165,7 +166,7 @@ def _dense_mask(p: Problem) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def _prepare(p: Problem, x: Tensor) -> Tensor:
-    return p.score.prepare(x.to(p.compute_dtype)).to(x.dtype)
+    return x if isinstance(p.score, Dot) else p.score.prepare(x.to(p.compute_dtype)).to(x.dtype)
 
 
 def _apply_scale(p: Problem, q: Tensor) -> tuple[Tensor, float]:
