@@ -101,14 +101,16 @@ class Work:
         return torch.logical_and(*masks) if len(masks) == 2 else masks[0] if masks else None
 
     def keep(self, part: Part) -> Tensor | None:
-        """Answer which weights of a part dropout leaves, (items, H, rows, cols); None without dropout."""
+        """Answer 1 for the weights of a part that dropout leaves and 0 for the others; None without dropout."""
         if self.seed is None:
             return None
         place = part.device
         b = torch.arange(part.items.start, part.items.stop, device=place)[:, None, None, None]
         h = torch.arange(part.H, device=place)[:, None, None]
         i = torch.arange(part.rows.start, part.rows.stop, device=place)[:, None]
-        return dropout.keep(self.seed, self.problem.dropout_p, b, h, i, part.col_positions(), part.H)
+        shape = (part.items.stop - part.items.start, part.H, part.n_rows, part.n_cols)
+        out = torch.empty(shape, dtype=self.problem.compute_dtype, device=place)
+        return dropout.keep(self.seed, self.problem.dropout_p, b, h, i, part.col_positions(), part.H, out=out)
 
 
 class Tile(NamedTuple):
@@ -182,7 +184,7 @@ class Tiler:
             for bias, value in zip(self.work.biases, evaluated, strict=True):
                 bias._add_to(logits, value, self.work.factor)
             if allowed is not None:
-                logits.masked_fill_(~allowed, -torch.inf)
+                logits.add_(torch.where(allowed, 0.0, -torch.inf))
             yield Tile(part, logits, flat, evaluated, poisoned, v_poisoned)
 
     def _isolate(self, part: Part, allowed: Tensor | None, evaluated: list[Tensor]) -> tuple[Tensor, Tensor, Tensor]:

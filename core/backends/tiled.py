@@ -107,7 +107,7 @@ class _Tiled(torch.autograd.Function):
                 total = shrink * total + weights.sum(dim=-1)
                 keep = work.keep(tile.part)
                 if keep is not None:
-                    weights.masked_fill_(~keep, 0.0)
+                    weights.mul_(keep)
                 mixed.mul_(shrink.reshape(*mixed.shape[:2], 1)).baddbmm_(tile.flat, tiler.by_key(v, tile.part))
                 peak = new_peak
                 if tile.poisoned is not None and tile.v_poisoned is not None:
@@ -149,8 +149,8 @@ class _Tiled(torch.autograd.Function):
                 keep = work.keep(tile.part)
                 dropped = tile.flat
                 if keep is not None:
-                    d_weights.masked_fill_(~keep, 0.0)
-                    dropped = weights.masked_fill(~keep, 0.0).view_as(tile.flat)
+                    d_weights.mul_(keep)
+                    dropped = (weights * keep).view_as(tile.flat)
                 _add(dv, tile.part, torch.bmm(dropped.mT, d_rows))
                 d_logits = d_weights.sub_(delta[at][..., None]).mul_(weights)
                 if "entropy" in p.need:

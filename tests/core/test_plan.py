@@ -71,6 +71,7 @@ def problem(L):
     slopes = torch.full((4,), 0.1, requires_grad=True)
     lengths = torch.tensor([L - 5])
     return (q, k, v), {
+        "tiled": {"bias": biases.Alibi(slopes), "dropout_p": 0.1, "need": ("entropy",), "backend": "tiled"},
         "plain": {},
         "padded": {"mask": masks.Padding(lengths, lengths)},
         "window": {"mask": masks.Window(64, 64)},
@@ -79,7 +80,6 @@ def problem(L):
         "statistics": {"need": ("entropy",), "backend": "reference"},
         "dropout": {"dropout_p": 0.1, "backend": "reference"},
         "reference with bias": {"bias": biases.Alibi(slopes), "backend": "reference"},
-        "tiled": {"bias": biases.Alibi(slopes), "dropout_p": 0.1, "need": ("entropy",), "backend": "tiled"},
     }
 def step(qkv, arguments):
     out = core.attend(*qkv, **arguments)
