@@ -22,12 +22,12 @@ def not_supported_reasons(problem: Problem) -> list[str]:
 
 
 def cost(problem: Problem) -> Cost:
-    """Estimate a training step: six matrix products; about eight L x L tensors at the peak."""
+    """Estimate a training step: six matrix products; six to nine L x L tensors at the peak."""
     p = problem
     pairs = p.B * p.H * p.Lq * p.Lk
     size = p.compute_dtype.itemsize
     linear = p.B * p.H * (p.Lq + p.Lk) * (p.q.shape[3] + p.v.shape[3])
-    held = 8 + 2 * (p.bias is not None) + (p.dropout_p > 0) + ("entropy" in p.need)
+    held = 6 + (p.bias is not None) + 2 * ("entropy" in p.need)
     return Cost(
         flops=6 * pairs * (p.q.shape[3] + p.v.shape[3]),
         peak_bytes=pairs * held * size + 3 * linear * size,
