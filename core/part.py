@@ -63,6 +63,12 @@ class Part(NamedTuple):
         """
         return self.col_positions() - self.row_positions()[:, None]
 
+    def offset_range(self) -> tuple[int, int]:
+        """Answer the least and the greatest offset of the part, which must not be empty."""
+        shift = self.Lk - self.Lq
+        least = self.cols.start - (self.rows.stop - 1 + shift)
+        return least, least + self.n_rows + self.n_cols - 2
+
     def crop(self, tensor: Tensor) -> Tensor:
         """Cut a 4-D tensor that broadcasts to (B, H, Lq, Lk) down to this part; axes of size 1 stay.
 

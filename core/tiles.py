@@ -12,6 +12,7 @@ from torch.utils import _pytree as pytree
 
 from . import dropout
 from .biases import Bias
+from .masks import Extent
 from .part import Part
 from .problem import Problem
 from .symbolic import node
@@ -95,6 +96,11 @@ class Work:
             own = tuple(_Plain(bias) for bias in own)
         return cls(p, seed, own, factor, learned, (bad[0], bad[1], bad[2]), isolate)
 
+    def extent(self, part: Part) -> Extent:
+        """Say how much of a part the mask allows, without computing it."""
+        extents = {m._extent(part) for m in (self.problem.pattern, self.problem.padding) if m is not None}
+        return Extent.of(Extent.NOTHING in extents, extents <= {Extent.EVERYTHING})
+
     def allowed(self, part: Part) -> Tensor | None:
         """Answer the mask of a part; None if there is none."""
         masks = [m._block(part) for m in (self.problem.pattern, self.problem.padding) if m is not None]
@@ -170,11 +176,12 @@ class Tiler:
         """Go through the tiles of a row that allow anything, with their logits; `differentiable` in backward."""
         for j in range(0, self.whole.Lk, self.cols):
             part = rows._replace(cols=slice(j, min(j + self.cols, self.whole.Lk)))
-            allowed = self.work.allowed(part)
-            if allowed is not None:
-                if not allowed.any():
-                    continue
-                allowed = None if allowed.all() else allowed
+            extent = self.work.extent(part)
+            if extent is Extent.NOTHING:
+                continue
+            allowed = None if extent is Extent.EVERYTHING else self.work.allowed(part)
+            if allowed is not None and not allowed.any():
+                continue
             logits, flat = self.buffer(0, part)
             torch.bmm(q, self.by_key(self.k, part).mT, out=flat)
             evaluated = [bias._evaluate(part, differentiable) for bias in self.work.biases]

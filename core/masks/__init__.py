@@ -6,7 +6,7 @@ Where there are fewer (or more) queries than keys, index-based masks align the l
 stands at position i + Lk - Lq. That is decoding with a cache; torch's `is_causal` aligns the first ones instead.
 """
 
-from .base import And, Mask, Not, Or, split
+from .base import And, Extent, Mask, Not, Or, split
 from .dense import Dense
 from .index import Causal, Dilated, Global, Window
 from .padding import Padding
@@ -20,6 +20,7 @@ __all__ = [
     "Dense",
     "Dilated",
     "Edges",
+    "Extent",
     "Global",
     "Mask",
     "Neighbours",

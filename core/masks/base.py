@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from enum import Enum
 from functools import reduce
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,19 @@ from ..symbolic import Symbolic, node
 
 if TYPE_CHECKING:
     from .padding import Padding
+
+
+class Extent(Enum):
+    """How much of a part a mask allows, as far as its structure tells without computing it."""
+
+    NOTHING = "nothing"
+    SOME = "some, or it cannot be told"
+    EVERYTHING = "everything"
+
+    @staticmethod
+    def of(nothing: bool, everything: bool) -> Extent:
+        """Name what is known; a part without pairs is everything and nothing, and counts as nothing."""
+        return Extent.NOTHING if nothing else Extent.EVERYTHING if everything else Extent.SOME
 
 
 class Mask(Symbolic):
@@ -45,6 +59,10 @@ class Mask(Symbolic):
         """Compute the mask over a part: bool, 4-D, broadcastable to (items, H, rows, cols) of the part."""
         raise TypeError(f"{type(self).__name__} must define _block")
 
+    def _extent(self, part: Part) -> Extent:
+        """Say how much of a part is allowed without computing it; SOME where that cannot be told."""
+        return Extent.SOME
+
     def leaves(self) -> Iterator[Mask]:
         """Go through the masks that this one is combined from."""
         yield self
@@ -68,6 +86,10 @@ class And(Mask):
     def _block(self, part: Part) -> Tensor:
         return reduce(torch.logical_and, (p._block(part) for p in self.parts))
 
+    def _extent(self, part: Part) -> Extent:
+        extents = {p._extent(part) for p in self.parts}
+        return Extent.of(Extent.NOTHING in extents, extents == {Extent.EVERYTHING})
+
     def _validate(self, B: int, H: int, Lq: int, Lk: int) -> None:
         _validate_all(self.parts, B, H, Lq, Lk)
 
@@ -90,6 +112,10 @@ class Or(Mask):
     def _block(self, part: Part) -> Tensor:
         return reduce(torch.logical_or, (p._block(part) for p in self.parts))
 
+    def _extent(self, part: Part) -> Extent:
+        extents = {p._extent(part) for p in self.parts}
+        return Extent.of(extents == {Extent.NOTHING}, Extent.EVERYTHING in extents)
+
     def _validate(self, B: int, H: int, Lq: int, Lk: int) -> None:
         _validate_all(self.parts, B, H, Lq, Lk)
 
@@ -110,6 +136,10 @@ class Not(Mask):
 
     def _block(self, part: Part) -> Tensor:
         return ~self.part._block(part)
+
+    def _extent(self, part: Part) -> Extent:
+        extent = self.part._extent(part)
+        return Extent.of(extent is Extent.EVERYTHING, extent is Extent.NOTHING)
 
     def _validate(self, B: int, H: int, Lq: int, Lk: int) -> None:
         self.part._validate(B, H, Lq, Lk)

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from ..part import Part
 from ..symbolic import check_range, expect_shape, expect_tensor, node
-from .base import Mask
+from .base import Extent, Mask
 
 
 @node
@@ -16,6 +16,10 @@ class Causal(Mask):
 
     def _block(self, part: Part) -> Tensor:
         return (part.offsets() <= 0)[None, None]
+
+    def _extent(self, part: Part) -> Extent:
+        least, most = part.offset_range()
+        return Extent.of(least > 0, most <= 0)
 
 
 @node
@@ -39,6 +43,10 @@ class Window(Mask):
     def _block(self, part: Part) -> Tensor:
         offset = part.offsets()
         return ((offset >= -self.left) & (offset <= self.right))[None, None]
+
+    def _extent(self, part: Part) -> Extent:
+        least, most = part.offset_range()
+        return Extent.of(least > self.right or most < -self.left, least >= -self.left and most <= self.right)
 
 
 @node
@@ -67,6 +75,10 @@ class Dilated(Mask):
         offset = part.offsets()
         inside = (offset >= -self.left * self.dilation) & (offset <= self.right * self.dilation)
         return (inside & (offset % self.dilation == 0))[None, None]
+
+    def _extent(self, part: Part) -> Extent:
+        least, most = part.offset_range()
+        return Extent.of(least > self.right * self.dilation or most < -self.left * self.dilation, False)
 
 
 @node

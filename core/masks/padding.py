@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from ..part import Part
-from ..symbolic import check_range, expect_shape, expect_tensor, node
-from .base import Mask
+from ..symbolic import check_range, expect_shape, expect_tensor, node, values_are_visible
+from .base import Extent, Mask
 
 
 @node
@@ -58,6 +58,11 @@ class Padding(Mask):
         queries = self.keep_queries(part.Lq)
         return allowed if queries is None else allowed & queries[part.items, None, part.rows, None]
 
+    def _extent(self, part: Part) -> Extent:
+        keys = _kept(self.keys, part.items, part.cols)
+        queries = Extent.EVERYTHING if self.queries is None else _kept(self.queries, part.items, part.rows)
+        return Extent.of(Extent.NOTHING in (keys, queries), keys is Extent.EVERYTHING and queries is Extent.EVERYTHING)
+
 
 def merge(a: Padding, b: Padding) -> Padding:
     """Answer the padding that keeps what both keep."""
@@ -82,6 +87,14 @@ def _both(a: Tensor, b: Tensor) -> Tensor:
 
 def _keep(form: Tensor, L: int) -> Tensor:
     return form if form.ndim == 2 else torch.arange(L, device=form.device) < form[:, None]
+
+
+def _kept(form: Tensor, items: slice, places: slice) -> Extent:
+    """Say which of these places are real, by the lengths; a keep mask is not looked at."""
+    if form.ndim == 2 or not values_are_visible(form) or form[items].numel() == 0:
+        return Extent.SOME
+    lengths = form[items]
+    return Extent.of(places.start >= int(lengths.max()), places.stop <= int(lengths.min()))
 
 
 def _check_form(name: str, form: Tensor) -> None:

@@ -56,6 +56,30 @@ def test_a_part_is_a_part_of_the_whole(sizes, kind):
             assert torch.equal(node._block(part).expand(expected.shape), expected)
 
 
+@pytest.mark.parametrize("sizes", [(2, 2, 8, 8), (3, 1, 5, 9)], ids=str)
+def test_extents_say_the_truth(sizes):
+    """NOTHING and EVERYTHING are claims about every pair; structural masks make both where they hold."""
+    s, found = Sizes(*sizes), set()
+    whole = Part.whole(*sizes, torch.device("cpu"))
+    for name, (mask, _) in mask_cases(s).items():
+        full = mask.materialize(*sizes).expand(sizes)
+        for item in range(sizes[0]):
+            for i in range(sizes[2]):
+                for j in range(sizes[3]):
+                    part = whole._replace(items=slice(item, item + 1), rows=slice(i, i + 1), cols=slice(j, j + 1))
+                    extent = mask._extent(part)
+                    found.add((name, extent))
+                    if extent is not masks.Extent.SOME:
+                        assert full[item, 0, i, j] == (extent is masks.Extent.EVERYTHING)
+                    big = part._replace(rows=slice(i, min(i + 3, sizes[2])), cols=slice(j, min(j + 2, sizes[3])))
+                    block = full[big.items, :, big.rows, big.cols]
+                    extent = mask._extent(big)
+                    assert extent is not masks.Extent.NOTHING or not block.any()
+                    assert extent is not masks.Extent.EVERYTHING or block.all()
+    for name in ("causal", "window", "not causal", "padding lengths", "causal and padding"):
+        assert {(name, masks.Extent.NOTHING), (name, masks.Extent.EVERYTHING)} <= found
+
+
 def test_frozen():
     with pytest.raises(AttributeError):
         masks.Window(1, 1).left = 2
