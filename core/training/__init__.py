@@ -1,23 +1,27 @@
 """Training: tasks, data modules, runs that can be resumed and repeated, and the command line.
 
-Needs the extra `train`; `core` itself does not import this package.
+Needs the extra `train`; `core` itself does not import this package. Without the extra the package can be imported, so
+that the command line can say in one line what is missing; its first use raises `core.extras.MissingExtraError`.
 """
 
 from ..extras import MissingExtraError
 
 try:
-    import lightning as _lightning  # noqa: F401
-    import torchmetrics as _torchmetrics  # noqa: F401
+    from .checkpoints import RunCheckpoint, SafeCheckpointIO, read_checkpoint
+    from .data import DataModule, hash_arrays, hash_files
+    from .logger import MetricsTable
+    from .metrics import classification_metrics, regression_metrics
+    from .predictions import PredictionTable
+    from .runs import RunFolder
+    from .task import StepOutput, Task
 except ModuleNotFoundError as error:
-    raise MissingExtraError("core.training", error, "train") from error
+    _missing = MissingExtraError("core.training", error, "train")
 
-from .checkpoints import RunCheckpoint, SafeCheckpointIO, read_checkpoint
-from .data import DataModule, hash_arrays, hash_files
-from .logger import MetricsTable
-from .metrics import classification_metrics, regression_metrics
-from .predictions import PredictionTable
-from .runs import RunFolder
-from .task import StepOutput, Task
+    def __getattr__(name: str) -> object:
+        if name in __all__:
+            raise _missing
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
 
 __all__ = [
     "DataModule",

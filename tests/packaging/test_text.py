@@ -66,7 +66,7 @@ def test_python_in_a_page_runs(page, capsys):
 
 def test_the_page_on_attention_lists_every_mask_and_bias():
     page = (ROOT / "docs" / "attention.md").read_text("utf-8")
-    helpers = {"And", "Or", "Not", "Mask", "PairMask", "split", "Bias", "Sum", "Kernel", "decay_kernel"}
+    helpers = {"And", "Or", "Not", "Mask", "PairMask", "Extent", "split", "Bias", "Sum", "Kernel", "decay_kernel"}
     listed = set(re.findall(r"^\| `(\w+)(?:\(|\.from)", page, re.MULTILINE))
     assert listed == (set(masks.__all__) | set(biases.__all__)) - helpers
 

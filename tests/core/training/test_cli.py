@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from core.training.cli import _config_name, _configs_first, main
+from core.training.app import _config_name, _configs_first
+from core.training.cli import main
 from core.training.domains import load_domains
 
 from .conftest import CONFIG, read
