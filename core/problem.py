@@ -148,6 +148,11 @@ def pose(
     return problem
 
 
+def by_head(value: float | Tensor) -> float | Tensor:
+    """Shape one number per head, (H,), so that it broadcasts over (B, H, L, L); others stay as they are."""
+    return value[:, None, None] if isinstance(value, Tensor) and value.ndim else value
+
+
 def autocast_is_on(device: torch.device) -> bool:
     """Whether torch.autocast is active on this kind of device; some kinds have none."""
     return torch.amp.is_autocast_available(device.type) and torch.is_autocast_enabled(device.type)

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 from torch.utils import _pytree as pytree  # the registry that torch.compile, torch.export and torch.func read
 
+from .part import Part
+
 _T = TypeVar("_T")
 
 
@@ -59,6 +61,12 @@ class Symbolic:
                     f"{name} is on {tensor.device}, expected {device} as q, k and v are; use .to({str(device)!r})"
                 )
         self._validate(B, H, Lq, Lk)
+
+    def _whole(self, B: int, H: int, Lq: int, Lk: int, device: torch.device | str | None) -> Part:
+        """Answer the whole problem as one part, checked, where this node's tensors are (or on `device`)."""
+        place = next((t.device for _, t in self.tensors()), torch.device(device or torch.get_default_device()))
+        self.validate(B, H, Lq, Lk, place)
+        return Part.whole(B, H, Lq, Lk, place)
 
     def _validate(self, B: int, H: int, Lq: int, Lk: int) -> None:
         """Check the sizes of this node; overridden by nodes that hold sized tensors."""

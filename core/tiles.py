@@ -14,7 +14,7 @@ from . import dropout
 from .biases import Bias
 from .masks import Extent
 from .part import Part
-from .problem import Problem
+from .problem import Problem, by_head
 from .symbolic import node
 
 
@@ -37,7 +37,7 @@ class _Tempered(Bias):
     temperature: Tensor
 
     def _block(self, part: Part) -> Tensor:
-        block = self.bias._block(part) / _heads(self.temperature)
+        block = self.bias._block(part) / by_head(self.temperature)
         assert isinstance(block, Tensor)
         return block
 
@@ -215,7 +215,3 @@ class Tiler:
             return allowed, poisoned, torch.zeros_like(poisoned)
         v_strange = v_bad[part.items, :, None, part.cols].repeat_interleave(self.groups, dim=1)
         return allowed, poisoned, (allowed & v_strange).any(dim=-1)
-
-
-def _heads(value: float | Tensor) -> float | Tensor:
-    return value[:, None, None] if isinstance(value, Tensor) and value.ndim else value

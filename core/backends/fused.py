@@ -15,7 +15,7 @@ from torch import Tensor
 from ..cost import Cost
 from ..folding import Fold, fold
 from ..masks import Causal
-from ..problem import AttentionOutput, Problem
+from ..problem import AttentionOutput, Problem, by_head
 from ..scores import Dot
 
 NAME = "fused"
@@ -81,7 +81,7 @@ def run(problem: Problem, seed: Tensor | None) -> AttentionOutput:
     q, k = _prepare(p, q), _prepare(p, k)
     q, scale = _apply_scale(p, q)
     if found is not None:
-        q = torch.cat([q * scale, found.query / _heads(p.temperature)], dim=-1)
+        q = torch.cat([q * scale, found.query / by_head(p.temperature)], dim=-1)
         k, scale = torch.cat([k, found.key], dim=-1), 1.0
     v, Dv = _match_head_size(v, q.shape[3]), v.shape[3]
     if Dv > q.shape[3]:
@@ -158,10 +158,10 @@ def _dense_mask(p: Problem) -> tuple[Tensor, Tensor, Tensor]:
         return allowed | ~alive, alive, seen
     offset = p.score.offset(p.k.masked_fill(~seen, 0.0).to(p.compute_dtype))
     if offset is not None:
-        offset = offset.repeat_interleave(p.groups, dim=1)[..., None, :] * _heads(p.scale)
+        offset = offset.repeat_interleave(p.groups, dim=1)[..., None, :] * by_head(p.scale)
         bias = offset if bias is None else bias + offset
     assert bias is not None
-    bias = bias.to(p.compute_dtype) / _heads(p.temperature)
+    bias = bias.to(p.compute_dtype) / by_head(p.temperature)
     return torch.where(alive, torch.where(allowed, bias, -torch.inf), 0.0), alive, seen
 
 
@@ -172,13 +172,9 @@ def _prepare(p: Problem, x: Tensor) -> Tensor:
 def _apply_scale(p: Problem, q: Tensor) -> tuple[Tensor, float]:
     """Answer q and the number that SDPA is to scale by; a tensor scale goes into q."""
     if isinstance(p.scale, Tensor) or isinstance(p.temperature, Tensor):
-        factor = _heads(p.scale) / _heads(p.temperature)
+        factor = by_head(p.scale) / by_head(p.temperature)
         return (q.to(p.compute_dtype) * factor).to(q.dtype), 1.0
     return q, p.scale / p.temperature
-
-
-def _heads(value: float | Tensor) -> float | Tensor:
-    return value[:, None, None] if isinstance(value, Tensor) and value.ndim else value
 
 
 def _strided(x: Tensor) -> Tensor:

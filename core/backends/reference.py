@@ -11,7 +11,7 @@ from torch import Tensor
 
 from .. import dropout
 from ..cost import Cost
-from ..problem import AttentionOutput, Problem
+from ..problem import AttentionOutput, Problem, by_head
 
 NAME = "reference"
 
@@ -47,10 +47,10 @@ def run(problem: Problem, seed: Tensor | None) -> AttentionOutput:
     q_offset, k_offset = p.score.offset(q), p.score.offset(k)
     if q_offset is not None and k_offset is not None:
         logits = logits + q_offset[..., :, None] + k_offset[..., None, :]
-    logits = logits * _heads(p.scale)
+    logits = logits * by_head(p.scale)
     if bias is not None:
         logits = logits + bias.to(dtype)
-    logits = torch.where(allowed, logits / _heads(p.temperature), -torch.inf)
+    logits = torch.where(allowed, logits / by_head(p.temperature), -torch.inf)
 
     alive = allowed.any(dim=-1)
     peak = logits.detach().amax(dim=-1) if p.Lk else logits.new_zeros(logits.shape[:-1])
@@ -103,10 +103,6 @@ def _finite(x: Tensor) -> tuple[Tensor, Tensor]:
 
 def _repeat(x: Tensor, groups: int) -> Tensor:
     return x if groups == 1 else x.repeat_interleave(groups, dim=1)
-
-
-def _heads(value: float | Tensor) -> float | Tensor:
-    return value[:, None, None] if isinstance(value, Tensor) and value.ndim else value
 
 
 def _drop(weights: Tensor, seed: Tensor, p: float) -> Tensor:

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from ..cost import Cost
 from ..part import Part
-from ..problem import AttentionOutput, Problem
+from ..problem import AttentionOutput, Problem, by_head
 from ..tiles import TILE, Tile, Tiler, Work
 
 NAME = "tiled"
@@ -76,7 +76,7 @@ def _features(p: Problem, q: Tensor, k: Tensor) -> tuple[Tensor, Tensor]:
     if q_offset is not None and k_offset is not None:
         q = torch.cat([q, q_offset[..., None], torch.ones_like(q_offset)[..., None]], dim=-1)
         k = torch.cat([k, torch.ones_like(k_offset)[..., None], k_offset[..., None]], dim=-1)
-    return q * (_heads(p.scale) / _heads(p.temperature)), k
+    return q * (by_head(p.scale) / by_head(p.temperature)), k
 
 
 class _Tiled(torch.autograd.Function):
@@ -181,7 +181,3 @@ def _add_learned(totals: list[Tensor], work: Work, tile: Tile, d_logits: Tensor)
 
 def _nan_where(condition: Tensor) -> Tensor:
     return torch.where(condition, torch.nan, 0.0)
-
-
-def _heads(value: float | Tensor) -> float | Tensor:
-    return value[:, None, None] if isinstance(value, Tensor) and value.ndim else value

@@ -136,9 +136,8 @@ class MultiheadAttention(nn.Module):
             key_positions: for the rotary; of the keys in cross-attention.
 
         Shapes:
-            query: (B, Lq, dim); key: (B, Lk, key_dim); value: (B, Lk, value_dim); positions: (Lq,) or (B, Lq), or with
-                one
-            more axis for a rotary of several axes; out: (B, Lq, dim).
+            query: (B, Lq, dim); key: (B, Lk, key_dim); value: (B, Lk, value_dim); out: (B, Lq, dim).
+            positions: (Lq,) or (B, Lq); one more axis for a rotary of several axes.
         """
         key, value = self._sources(query, key, value)
         fence = fences(mask, query, key)

@@ -51,9 +51,7 @@ class Mask(Symbolic):
         Raises:
             ValueError: The mask does not fit these sizes.
         """
-        place = next((t.device for _, t in self.tensors()), torch.device(device or torch.get_default_device()))
-        self.validate(B, H, Lq, Lk, place)
-        return self._block(Part.whole(B, H, Lq, Lk, place))
+        return self._block(self._whole(B, H, Lq, Lk, device))
 
     def _block(self, part: Part) -> Tensor:
         """Compute the mask over a part: bool, 4-D, broadcastable to (items, H, rows, cols) of the part."""
