@@ -23,7 +23,7 @@ def run(folder: Path, *args: str) -> None:
     env = {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-m", "core.training", args[0], "--config", str(CONFIG), *args[1:]]
     root = ["--trainer.default_root_dir", str(folder)]
-    done = subprocess.run([*command, *root], cwd=folder, env=env, capture_output=True, text=True, timeout=300)
+    done = subprocess.run([*command, *root], cwd=folder, env=env, capture_output=True, text=True, timeout=900)
     assert done.returncode == 0, done.stderr
     assert "Traceback" not in done.stderr and "sync_dist" not in done.stderr
 
