@@ -22,11 +22,13 @@ from torchmetrics import ClasswiseWrapper, MetricCollection
 from torchmetrics.classification import BinaryRecall, BinarySpecificity, MulticlassAccuracy
 
 from core.training import StepOutput, Task, classification_metrics
+from core.training.optim import total_steps
 
 from .backbones import create_backbone, pretrained_moments
 from .baselines import support_vector_machine
 from .data.base import ImageDataModule
 from .data.images import ImageBatch
+from .schedules import NAMES, NamedSchedule
 
 
 class ImageClassificationTask(Task):
@@ -47,6 +49,9 @@ class ImageClassificationTask(Task):
         label_smoothing: epsilon.
         mixup: alpha of mixup's beta distribution; 0 for none.
         cutmix: alpha of CutMix's; 0 for none.
+        scheduler: timm's name of a learning-rate schedule, "cosine", "tanh", "step", "multistep" or "poly", with
+            linear warm-up; None for warm-up and cosine as every task has it.
+        scheduler_options: Its further arguments, such as {decay_rate: 0.5, decay_epochs: 10}.
         baseline: "svc" for scikit-learn's support vector machine on the same pixels and split, or None.
         options: Of the optimisation, see `core.training.Task`.
 
@@ -67,12 +72,16 @@ class ImageClassificationTask(Task):
         label_smoothing: float = 0.0,
         mixup: float = 0.0,
         cutmix: float = 0.0,
+        scheduler: str | None = None,
+        scheduler_options: dict[str, Any] | None = None,
         baseline: str | None = "svc",
         **options: Any,
     ) -> None:
         super().__init__(**options)
         if normalize not in ("data", "backbone", None):
             raise ValueError(f"normalize: expected 'data', 'backbone' or None, got {normalize!r}")
+        if scheduler is not None and scheduler not in NAMES:
+            raise ValueError(f"scheduler: expected one of {', '.join(NAMES)} or None, got {scheduler!r}")
         if baseline not in ("svc", None):
             raise ValueError(f"baseline: expected 'svc' or None, got {baseline!r}")
         if not 0 <= label_smoothing < 1:
@@ -84,6 +93,7 @@ class ImageClassificationTask(Task):
         self.class_names = class_names
         self.normalize = normalize or ("backbone" if pretrained else "data")
         self.label_smoothing, self.mixup, self.cutmix, self.baseline = label_smoothing, mixup, cutmix, baseline
+        self.scheduler, self.scheduler_options = scheduler, scheduler_options
         self.mixer: Mixup | None = None
         if num_classes is not None and channels is not None and image_size is not None:
             self._build()
@@ -185,6 +195,18 @@ class ImageClassificationTask(Task):
         """As the metrics take them: of class 1 for two classes, of every class for more."""
         probabilities = logits.float().softmax(dim=1)
         return probabilities[:, 1] if self.num_classes == 2 else probabilities
+
+    def configure_optimizers(self) -> Any:
+        """AdamW with the schedule that is named."""
+        chosen = super().configure_optimizers()
+        if self.scheduler is not None:
+            total, per_epoch = total_steps(self.trainer)
+            warmup = self.warmup_fraction * total if self.warmup_epochs is None else self.warmup_epochs * per_epoch
+            options = self.scheduler_options or {}
+            optimizer = chosen["optimizer"]
+            named = NamedSchedule(self.scheduler, optimizer, total, per_epoch, round(warmup), options)
+            chosen["lr_scheduler"]["scheduler"] = named
+        return chosen
 
     def predict_step(self, batch: ImageBatch, batch_idx: int = 0) -> Mapping[str, Any]:
         """Identifier, label (if known), predicted class and the probability of each class."""
