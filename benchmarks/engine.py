@@ -38,9 +38,9 @@ def structure(name: str, L: int) -> dict:
     rate = torch.full((H,), 0.3, requires_grad=True)
     if name == "causal, learned time decay":
         return {"mask": masks.Causal(), "bias": biases.TimeDecay(times, rate)}
-    if name == "learned decay by |dt|, exponential":
+    if name == "learned decay either way, exponential":
         return {"bias": biases.TimeDecay(times, rate)}
-    if name == "learned decay by |dt|, logarithmic":
+    if name == "learned decay either way, logarithmic":
         return {"bias": biases.TimeDecay(times, rate, "logarithmic")}
     if name == "relative + edges + decay, padding, dropout":
         edges = torch.randint(0, L, (2, 4 * L))
@@ -53,8 +53,8 @@ def structure(name: str, L: int) -> dict:
 
 CASES = {
     "causal, learned time decay": (1.15, 100),
-    "learned decay by |dt|, exponential": (1.5, 150),
-    "learned decay by |dt|, logarithmic": (1.5, 150),
+    "learned decay either way, exponential": (1.5, 150),
+    "learned decay either way, logarithmic": (1.5, 150),
     "relative + edges + decay, padding, dropout": (2.2, 200),
 }
 """Case -> the ratio and the megabytes that are aimed at, for a length of 4096."""
