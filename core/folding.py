@@ -58,8 +58,8 @@ def fold(p: Problem) -> Fold | None:
         None if there is nothing to fold, or if what is left would still need a mask that requires grad: then folding
         saves nothing.
     """
-    if p.q.dtype.itemsize < 4:
-        return None  # features in half precision would round the bias
+    if p.q.dtype.itemsize < 4 or p.q.numel() == 0 or p.k.numel() == 0:
+        return None  # features in half precision would round the bias, and nothing needs none
     folded: list[Columns] = []
     rest: list[Bias] = []
     for part in p.bias.leaves() if p.bias is not None else ():

@@ -151,3 +151,19 @@ def test_float32_error_at_and_below_the_limit(log_rate, share, length, seed):
         *(x.double() for x in (q, k, v)), mask=CAUSAL, bias=biases.TimeDecay(times.double(), rate), backend="reference"
     )
     assert (got - exact).abs().max() < 1e-5
+
+
+@pytest.mark.parametrize(("batch", "length"), [(0, 3), (2, 0), (1, 1)])
+@pytest.mark.parametrize("backend", sorted(core.backends.BACKENDS))
+@pytest.mark.parametrize("mask", [None, CAUSAL, masks.Window(1, 0)], ids=str)
+def test_nothing_and_almost_nothing(batch, length, backend, mask):
+    x = torch.randn(batch, H, length, D)
+    times, points = torch.zeros(batch, length), torch.zeros(batch, length, 2)
+    for bias in (
+        biases.TimeDecay(times, 0.1),
+        biases.TimeDecay(times, 0.1, "gaussian"),
+        biases.DistanceDecay(points, 0.1, "gaussian"),
+        biases.Alibi(0.1),
+        biases.KeyBias(times),
+    ):
+        assert core.attend(x, x, x, mask=mask, bias=bias, backend=backend).shape == x.shape
