@@ -201,11 +201,14 @@ class ImageClassificationTask(Task):
         chosen = super().configure_optimizers()
         if self.scheduler is not None:
             total, per_epoch = total_steps(self.trainer)
-            warmup = self.warmup_fraction * total if self.warmup_epochs is None else self.warmup_epochs * per_epoch
-            options = self.scheduler_options or {}
-            optimizer = chosen["optimizer"]
-            named = NamedSchedule(self.scheduler, optimizer, total, per_epoch, round(warmup), options)
-            chosen["lr_scheduler"]["scheduler"] = named
+            chosen["lr_scheduler"]["scheduler"] = NamedSchedule(
+                self.scheduler,
+                chosen["optimizer"],
+                total,
+                per_epoch,
+                self.warmup_steps(total, per_epoch),
+                self.scheduler_options or {},
+            )
         return chosen
 
     def predict_step(self, batch: ImageBatch, batch_idx: int = 0) -> Mapping[str, Any]:

@@ -134,9 +134,13 @@ class Task(L.LightningModule):
         groups = parameter_groups(self, self.weight_decay)
         optimizer = AdamW(groups, lr=self.lr, betas=(self.betas[0], self.betas[1]))
         total, per_epoch = total_steps(self.trainer)
-        warmup = self.warmup_fraction * total if self.warmup_epochs is None else self.warmup_epochs * per_epoch
-        schedule = warmup_cosine(optimizer, total, min(round(warmup), total), self.lr_floor)
+        schedule = warmup_cosine(optimizer, total, self.warmup_steps(total, per_epoch), self.lr_floor)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def warmup_steps(self, total: int, per_epoch: int) -> int:
+        """Steps in which the learning rate rises, of `total` in all."""
+        warmup = self.warmup_fraction * total if self.warmup_epochs is None else self.warmup_epochs * per_epoch
+        return min(round(warmup), total)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep the running mean of the training loss: a run resumed inside an epoch reports the whole epoch."""
