@@ -21,6 +21,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+import core
 from core import masks
 from core.layers import AlibiBias, Encoder, RelativeBias, Rotary
 from core.positions import LearnedPositions, SinusoidalPositions
@@ -146,6 +147,7 @@ def main() -> None:
     arguments = parser.parse_args()
     seeds, steps = (1, 20) if arguments.fast else (3, 350)
     torch.set_num_threads(1)  # the matrices are small: more threads only wait for each other
+    print(f"attention-suite {core.__version__}, torch {torch.__version__}, 1 thread; data drawn, seeds 0..{seeds - 1}\n")
     started = time.perf_counter()
     results: dict[str, dict[str, list[list[float]]]] = {}
     for task in TASKS:
