@@ -147,7 +147,7 @@ def main() -> None:
     arguments = parser.parse_args()
     seeds, steps = (1, 20) if arguments.fast else (3, 350)
     torch.set_num_threads(1)  # the matrices are small: more threads only wait for each other
-    print(f"attention-suite {core.__version__}, torch {torch.__version__}, 1 thread; data drawn, seeds 0..{seeds - 1}\n")
+    print(f"suite {core.__version__}, torch {torch.__version__}, 1 thread, drawn data, seeds 0..{seeds - 1}\n")
     started = time.perf_counter()
     results: dict[str, dict[str, list[list[float]]]] = {}
     for task in TASKS:
