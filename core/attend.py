@@ -65,8 +65,9 @@ def plan(
 ) -> Plan:
     """Say which backend `attend` would run with these arguments, why not the others, and what each would cost.
 
-    The choice rests on shapes, dtypes and structure, never on tensor values. Nothing is computed and no random number
-    is drawn.
+    The choice rests on shapes, dtypes and structure. Tensor values are looked at only on the CPU outside torch.compile
+    and torch.export, and only for whether a bias can be folded into features (see `core.folding`). No random number is
+    drawn.
 
     Raises:
         TypeError: As `attend`.

@@ -12,7 +12,7 @@ from torch.utils import _pytree as pytree
 
 from . import dropout
 from .biases import Bias
-from .masks import Extent
+from .masks import Extent, Mask
 from .part import Part
 from .problem import Problem, by_head
 from .symbolic import node
@@ -62,6 +62,7 @@ class Work:
 
     Attributes:
         problem: The problem itself.
+        mask: Its pattern and its padding as one.
         seed: Seed of the dropout; None without it.
         biases: The parts of the bias; what they learn is detached from the graph that it came from.
         factor: What the biases are multiplied by, 1 / temperature.
@@ -71,6 +72,7 @@ class Work:
     """
 
     problem: Problem
+    mask: Mask | None
     seed: Tensor | None
     biases: tuple[Bias, ...]
     factor: float
@@ -94,17 +96,16 @@ class Work:
         isolate = strange or any(b is not None for b in bad)
         if isolate or p.q.dtype == torch.float64:
             own = tuple(_Plain(bias) for bias in own)
-        return cls(p, seed, own, factor, learned, (bad[0], bad[1], bad[2]), isolate)
+        mask = p.pattern & p.padding if p.pattern is not None and p.padding is not None else p.pattern or p.padding
+        return cls(p, mask, seed, own, factor, learned, (bad[0], bad[1], bad[2]), isolate)
 
     def extent(self, part: Part) -> Extent:
         """Say how much of a part the mask allows, without computing it."""
-        extents = {m._extent(part) for m in (self.problem.pattern, self.problem.padding) if m is not None}
-        return Extent.of(Extent.NOTHING in extents, extents <= {Extent.EVERYTHING})
+        return Extent.EVERYTHING if self.mask is None else self.mask._extent(part)
 
     def allowed(self, part: Part) -> Tensor | None:
         """Answer the mask of a part; None if there is none."""
-        masks = [m._block(part) for m in (self.problem.pattern, self.problem.padding) if m is not None]
-        return torch.logical_and(*masks) if len(masks) == 2 else masks[0] if masks else None
+        return None if self.mask is None else self.mask._block(part)
 
     def keep(self, part: Part) -> Tensor | None:
         """Answer 1 for the weights of a part that dropout leaves and 0 for the others; None without dropout."""

@@ -7,7 +7,8 @@ A backend is a module with
 - `cost(problem) -> Cost`: what a training step would cost;
 - `run(problem, seed) -> AttentionOutput`.
 
-None of them may look at tensor values to decide: a plan is made of shapes, dtypes and structure alone.
+A plan is made of shapes, dtypes and structure. None of them may look at tensor values to decide under torch.compile,
+under torch.export or off the CPU; elsewhere only `fused` does, where it folds a bias.
 """
 
 from types import ModuleType

@@ -35,6 +35,13 @@ class _Decay(nn.Module):
         else:
             self.register_buffer("log_half", log_half)
 
+    @classmethod
+    def spread(
+        cls, heads: int, shortest: float, longest: float, learnable: bool = True, kernel: Kernel = "exponential"
+    ) -> Self:
+        """Scales from shortest to longest, evenly on a log scale (one head: their geometric mean)."""
+        return cls(heads, log_spaced(heads, shortest, longest), learnable, kernel)
+
     @property
     def scales(self) -> Tensor:
         """Half-lives or half-distances in the data's unit: (heads,)."""
@@ -86,13 +93,6 @@ class TimeDecayBias(_Decay):
     ) -> None:
         super().__init__(heads, half_lives, learnable, kernel)
 
-    @classmethod
-    def spread(
-        cls, heads: int, shortest: float, longest: float, learnable: bool = True, kernel: Kernel = "exponential"
-    ) -> Self:
-        """Half-lives from shortest to longest, evenly on a log scale (one head: their geometric mean)."""
-        return cls(heads, log_spaced(heads, shortest, longest), learnable, kernel)
-
     @property
     def half_lives(self) -> Tensor:
         """In the unit of the times: (heads,)."""
@@ -133,13 +133,6 @@ class DistanceDecayBias(_Decay):
         kernel: Kernel = "exponential",
     ) -> None:
         super().__init__(heads, half_distances, learnable, kernel)
-
-    @classmethod
-    def spread(
-        cls, heads: int, shortest: float, longest: float, learnable: bool = True, kernel: Kernel = "exponential"
-    ) -> Self:
-        """Half-distances from shortest to longest, evenly on a log scale (one head: their geometric mean)."""
-        return cls(heads, log_spaced(heads, shortest, longest), learnable, kernel)
 
     @property
     def half_distances(self) -> Tensor:

@@ -75,8 +75,23 @@ class Mask(Symbolic):
         return Not(self)
 
 
+class Combination(Mask):
+    """Several masks as one."""
+
+    parts: tuple[Mask, ...]
+
+    def _validate(self, B: int, H: int, Lq: int, Lk: int) -> None:
+        for part in self.parts:
+            part._validate(B, H, Lq, Lk)
+
+    def leaves(self) -> Iterator[Mask]:
+        """Go through the masks that this one is combined from."""
+        for part in self.parts:
+            yield from part.leaves()
+
+
 @node
-class And(Mask):
+class And(Combination):
     """allowed(i, j) = all of the parts allow (i, j)."""
 
     parts: tuple[Mask, ...]
@@ -88,17 +103,9 @@ class And(Mask):
         extents = {p._extent(part) for p in self.parts}
         return Extent.of(Extent.NOTHING in extents, extents == {Extent.EVERYTHING})
 
-    def _validate(self, B: int, H: int, Lq: int, Lk: int) -> None:
-        _validate_all(self.parts, B, H, Lq, Lk)
-
-    def leaves(self) -> Iterator[Mask]:
-        """Go through the masks that this one is combined from."""
-        for part in self.parts:
-            yield from part.leaves()
-
 
 @node
-class Or(Mask):
+class Or(Combination):
     """allowed(i, j) = any of the parts allows (i, j). Padding is refused here: it can only be conjoined."""
 
     parts: tuple[Mask, ...]
@@ -113,14 +120,6 @@ class Or(Mask):
     def _extent(self, part: Part) -> Extent:
         extents = {p._extent(part) for p in self.parts}
         return Extent.of(extents == {Extent.NOTHING}, Extent.EVERYTHING in extents)
-
-    def _validate(self, B: int, H: int, Lq: int, Lk: int) -> None:
-        _validate_all(self.parts, B, H, Lq, Lk)
-
-    def leaves(self) -> Iterator[Mask]:
-        """Go through the masks that this one is combined from."""
-        for part in self.parts:
-            yield from part.leaves()
 
 
 @node
@@ -175,8 +174,3 @@ def _refuse_padding(mask: Mask, operator: str) -> None:
             f"Padding under {operator}: padding says which keys exist, so it is conjoined with the whole pattern, "
             "expected (pattern) & Padding(...)"
         )
-
-
-def _validate_all(parts: tuple[Mask, ...], B: int, H: int, Lq: int, Lk: int) -> None:
-    for part in parts:
-        part._validate(B, H, Lq, Lk)
