@@ -14,6 +14,7 @@ from .backends import BACKENDS
 from .biases import Bias
 from .cost import Cost
 from .masks import Mask
+from .observe import observers
 from .problem import AttentionOutput, Problem, autocast_is_on, pose
 
 DENSE_BYTES = 1 << 27  # what a step may hold for the square of the length before "auto" looks for linear memory
@@ -198,6 +199,8 @@ def attend(
     else:
         answer = chosen.run(problem, seed)
     assert isinstance(answer, AttentionOutput)
+    for observer in observers:
+        observer(problem, answer)
     return answer if problem.need else answer.out
 
 
