@@ -1,0 +1,1 @@
+"""Pictures of attention (extra `viz`); every function answers the matplotlib Figure."""
