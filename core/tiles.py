@@ -12,8 +12,9 @@ from torch.utils import _pytree as pytree
 
 from . import dropout
 from .biases import Bias
+from .biases.base import per_head
 from .masks import Extent, Mask
-from .part import Part
+from .part import Pairs, Part
 from .problem import Problem, by_head
 from .symbolic import node
 
@@ -41,6 +42,10 @@ class _Tempered(Bias):
         assert isinstance(block, Tensor)
         return block
 
+    def _at(self, pairs: Pairs) -> Tensor:
+        value = self.bias._at(pairs)
+        return value / per_head(self.temperature, value.ndim - 1)
+
 
 @node
 class _Plain(Bias):
@@ -50,6 +55,9 @@ class _Plain(Bias):
 
     def _block(self, part: Part) -> Tensor:
         return self.bias._block(part)
+
+    def _at(self, pairs: Pairs) -> Tensor:
+        return self.bias._at(pairs)
 
 
 def _detached(tensor: Tensor) -> Tensor:
@@ -114,7 +122,7 @@ class Work:
         place = part.device
         b = torch.arange(part.items.start, part.items.stop, device=place)[:, None, None, None]
         h = torch.arange(part.H, device=place)[:, None, None]
-        i = torch.arange(part.rows.start, part.rows.stop, device=place)[:, None]
+        i = torch.arange(part.rows.start, part.rows.stop, part.step, device=place)[:, None]
         shape = (part.items.stop - part.items.start, part.H, part.n_rows, part.n_cols)
         out = torch.empty(shape, dtype=self.problem.compute_dtype, device=place)
         return dropout.keep(self.seed, self.problem.dropout_p, b, h, i, part.col_positions(), part.H, out=out)

@@ -8,7 +8,7 @@ from functools import reduce
 import torch
 from torch import Tensor
 
-from ..part import Part
+from ..part import Pairs, Part
 from ..symbolic import Symbolic, expect_shape, expect_tensor, node
 
 
@@ -36,6 +36,10 @@ class Bias(Symbolic):
     def _block(self, part: Part) -> Tensor:
         """Compute the bias over a part: 4-D, broadcastable to (items, H, rows, cols) of the part."""
         raise TypeError(f"{type(self).__name__} must define _block")
+
+    def _at(self, pairs: Pairs) -> Tensor:
+        """Look up listed pairs: float32 or wider, broadcastable to (H, *S) of the list."""
+        raise TypeError(f"{type(self).__name__} must define _at")
 
     def _evaluate(self, part: Part, differentiable: bool) -> Tensor:
         """Compute what `_add_to` and `_pull` work with: the block over the part, or what makes that block unnecessary.
@@ -84,6 +88,9 @@ class Sum(Bias):
     def _block(self, part: Part) -> Tensor:
         return reduce(torch.add, (p._block(part) for p in self.parts))
 
+    def _at(self, pairs: Pairs) -> Tensor:
+        return reduce(torch.add, (p._at(pairs) for p in self.parts))
+
     def leaves(self) -> Iterator[Bias]:
         """Go through the biases that this one is the sum of."""
         for part in self.parts:
@@ -97,15 +104,20 @@ class DistanceBias(Bias):
         """Compute f over a part, (items or 1, rows, cols)."""
         raise TypeError(f"{type(self).__name__} must define _distance")
 
+    def _distance_at(self, pairs: Pairs) -> Tensor:
+        """Look up f at listed pairs; broadcastable to S."""
+        raise TypeError(f"{type(self).__name__} must define _distance_at")
+
     def _rate(self) -> float | Tensor:
         """Answer the rate, a scalar or (H,)."""
         raise TypeError(f"{type(self).__name__} must define _rate")
 
     def _block(self, part: Part) -> Tensor:
-        """Answer -rate * f; a pair whose f is not finite keeps that, but adds nothing to the gradient of the rate."""
-        f, rate = self._distance(part)[:, None], per_head(self._rate())
-        finite = f.isfinite()
-        return torch.where(finite, -rate * torch.where(finite, f, 0.0), -f)
+        return _fall(self._distance(part)[:, None], per_head(self._rate()))
+
+    def _at(self, pairs: Pairs) -> Tensor:
+        f = self._distance_at(pairs)
+        return _fall(f[None], per_head(self._rate(), f.ndim))
 
     def _evaluate(self, part: Part, differentiable: bool) -> Tensor:
         return self._distance(part)
@@ -123,6 +135,12 @@ class DistanceBias(Bias):
         f = evaluated.to(d_logits.dtype).flatten(1)
         by_head = torch.matmul(d_logits.flatten(2), f[..., None]).sum(dim=(0, 2))
         return [(-factor * by_head).sum_to_size(rate.shape).to(rate.dtype)]
+
+
+def _fall(f: Tensor, rate: float | Tensor) -> Tensor:
+    """Answer -rate * f; a pair whose f is not finite keeps that, but adds nothing to the gradient of the rate."""
+    finite = f.isfinite()
+    return torch.where(finite, -rate * torch.where(finite, f, 0.0), -f)
 
 
 def at_least_float32(x: Tensor) -> Tensor:
@@ -147,9 +165,9 @@ def check_per_head(name: str, value: float | Tensor, H: int) -> None:
         expect_shape(name, value, value.ndim == 0 or tuple(value.shape) == (H,), f"a scalar or (H,) = ({H},)")
 
 
-def per_head(value: float | Tensor) -> float | Tensor:
-    """Shape a number per head so that it broadcasts over (B, H, Lq, Lk); numbers and scalars stay as they are."""
+def per_head(value: float | Tensor, after: int = 2) -> float | Tensor:
+    """Shape a number per head so that it broadcasts where `after` axes follow; numbers and scalars stay as they are."""
     if not isinstance(value, Tensor):
         return value
     value = at_least_float32(value)
-    return value if value.ndim == 0 else value[:, None, None]
+    return value if value.ndim == 0 else value.reshape(-1, *[1] * after)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ..masks.time import check_times
-from ..part import Part
+from ..part import Pairs, Part
 from ..symbolic import expect_shape, node
 from .base import DistanceBias, at_least_float32, check_constant, check_per_head
 
@@ -69,6 +69,11 @@ class TimeDecay(DistanceBias):
         distance = at_least_float32((times[:, :, None] - key_times[:, None, :]).abs())
         return decay_kernel(self.kernel, distance)
 
+    def _distance_at(self, pairs: Pairs) -> Tensor:
+        times = _exact(self.times)[pairs.item, pairs.query]
+        key_times = _exact(self.times if self.key_times is None else self.key_times)[pairs.item, pairs.key]
+        return decay_kernel(self.kernel, at_least_float32((times - key_times).abs()))
+
 
 @node
 class DistanceDecay(DistanceBias):
@@ -123,6 +128,12 @@ class DistanceDecay(DistanceBias):
         # cdist's default may go through a matrix product, which rounds the distance of a point to itself away from 0.
         distance = torch.cdist(x, y.to(x.dtype), compute_mode="donot_use_mm_for_euclid_dist")
         return decay_kernel(self.kernel, distance)
+
+    def _distance_at(self, pairs: Pairs) -> Tensor:
+        x = at_least_float32(self.positions)
+        y = at_least_float32(self.positions if self.key_positions is None else self.key_positions).to(x.dtype)
+        apart = x[pairs.item, pairs.query] - y[pairs.item, pairs.key]
+        return decay_kernel(self.kernel, torch.linalg.vector_norm(apart, dim=-1))
 
 
 def _exact(times: Tensor) -> Tensor:

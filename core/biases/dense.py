@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from ..masks.dense import check_broadcast
-from ..part import Part
+from ..part import Pairs, Part
 from ..symbolic import expect_tensor, node
 from .base import Bias, at_least_float32
 
@@ -40,3 +40,6 @@ class Dense(Bias):
 
     def _block(self, part: Part) -> Tensor:
         return at_least_float32(part.crop(self.tensor))
+
+    def _at(self, pairs: Pairs) -> Tensor:
+        return at_least_float32(pairs.pick(self.tensor))

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ..masks.pairs import check_edge_range, check_edges, edge_places
-from ..part import Part
+from ..masks.pairs import check_edge_range, check_edges, edge_places, look_up
+from ..part import Pairs, Part
 from ..symbolic import expect_shape, expect_tensor, node
 from .base import Bias, at_least_float32
 
@@ -61,3 +61,14 @@ class EdgeBias(Bias):
         block = value.new_zeros(*shape, value.shape[1])
         block = block.index_put(place, torch.where(inside[:, None], value, 0.0), accumulate=True)
         return block[:, :-1, :-1].permute(0, 3, 1, 2)
+
+    def _at(self, pairs: Pairs) -> Tensor:
+        value = at_least_float32(self.value)
+        value = value if value.ndim == 2 else value[:, None]
+        edges, own = pairs.codes(self.edge_index, self.batch)
+        if edges.numel() == 0:
+            return value.new_zeros(1, *[1] * own.ndim)
+        known, which = torch.unique(edges, return_inverse=True)
+        total = value.new_zeros(known.numel(), value.shape[1]).index_add(0, which, value)
+        place, hit = look_up(known, own)
+        return torch.where(hit[..., None], total[place], 0.0).movedim(-1, 0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ..part import Part
+from ..part import Pairs, Part
 from ..symbolic import expect_shape, expect_tensor, node
 from .base import Bias, DistanceBias, at_least_float32, check_per_head
 
@@ -37,8 +37,14 @@ class Alibi(DistanceBias):
         return self.slopes
 
     def _distance(self, part: Part) -> Tensor:
+        return self._width(part.offsets())[None]
+
+    def _distance_at(self, pairs: Pairs) -> Tensor:
+        return self._width(pairs.offsets())
+
+    def _width(self, offset: Tensor) -> Tensor:
         wide = isinstance(self.slopes, Tensor) and self.slopes.dtype == torch.float64
-        return part.offsets().abs().to(torch.float64 if wide else torch.float32)[None]
+        return offset.abs().to(torch.float64 if wide else torch.float32)
 
 
 @node
@@ -73,6 +79,10 @@ class Relative(Bias):
         m = self.table.shape[1] // 2
         return at_least_float32(self.table)[:, part.offsets().clamp(-m, m) + m][None]
 
+    def _at(self, pairs: Pairs) -> Tensor:
+        m = self.table.shape[1] // 2
+        return at_least_float32(self.table)[:, pairs.offsets().clamp(-m, m) + m]
+
     def _evaluate(self, part: Part, differentiable: bool) -> Tensor:
         return at_least_float32(self.table.detach())[:, self._places(part)]
 
@@ -96,9 +106,8 @@ class Relative(Bias):
             Answer: (rows + cols - 1,) int64.
         """
         m = self.table.shape[1] // 2
-        first = part.cols.start - (part.rows.stop - 1 + part.Lk - part.Lq)
-        offsets = torch.arange(first, first + part.n_rows + part.n_cols - 1, device=part.device)
-        return offsets.clamp(-m, m) + m
+        first, last = part.offset_range()
+        return torch.arange(first, last + 1, part.step, device=part.device).clamp(-m, m) + m
 
 
 def _sum_diagonals(x: Tensor) -> Tensor:

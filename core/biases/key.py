@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from ..part import Part
+from ..part import Pairs, Part
 from ..symbolic import expect_shape, expect_tensor, node
 from .base import Bias, at_least_float32
 
@@ -40,3 +40,7 @@ class KeyBias(Bias):
     def _block(self, part: Part) -> Tensor:
         value = at_least_float32(part.of_items(self.value)[..., part.cols])
         return value[:, None, None, :] if value.ndim == 2 else value[:, :, None, :]
+
+    def _at(self, pairs: Pairs) -> Tensor:
+        value = at_least_float32(self.value)
+        return (value[:, None] if value.ndim == 2 else value).movedim(1, 0)[:, pairs.item, pairs.key]

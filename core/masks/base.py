@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from ..part import Part
+from ..part import Pairs, Part
 from ..symbolic import Symbolic, node
 
 if TYPE_CHECKING:
@@ -57,6 +57,10 @@ class Mask(Symbolic):
         """Compute the mask over a part: bool, 4-D, broadcastable to (items, H, rows, cols) of the part."""
         raise TypeError(f"{type(self).__name__} must define _block")
 
+    def _at(self, pairs: Pairs) -> Tensor:
+        """Look up listed pairs: bool, broadcastable to (H, *S) of the list."""
+        raise TypeError(f"{type(self).__name__} must define _at")
+
     def _extent(self, part: Part) -> Extent:
         """Say how much of a part is allowed without computing it; SOME where that cannot be told."""
         return Extent.SOME
@@ -99,6 +103,9 @@ class And(Combination):
     def _block(self, part: Part) -> Tensor:
         return reduce(torch.logical_and, (p._block(part) for p in self.parts))
 
+    def _at(self, pairs: Pairs) -> Tensor:
+        return reduce(torch.logical_and, (p._at(pairs) for p in self.parts))
+
     def _extent(self, part: Part) -> Extent:
         extents = {p._extent(part) for p in self.parts}
         return Extent.of(Extent.NOTHING in extents, extents == {Extent.EVERYTHING})
@@ -117,6 +124,9 @@ class Or(Combination):
     def _block(self, part: Part) -> Tensor:
         return reduce(torch.logical_or, (p._block(part) for p in self.parts))
 
+    def _at(self, pairs: Pairs) -> Tensor:
+        return reduce(torch.logical_or, (p._at(pairs) for p in self.parts))
+
     def _extent(self, part: Part) -> Extent:
         extents = {p._extent(part) for p in self.parts}
         return Extent.of(extents == {Extent.NOTHING}, Extent.EVERYTHING in extents)
@@ -133,6 +143,9 @@ class Not(Mask):
 
     def _block(self, part: Part) -> Tensor:
         return ~self.part._block(part)
+
+    def _at(self, pairs: Pairs) -> Tensor:
+        return ~self.part._at(pairs)
 
     def _extent(self, part: Part) -> Extent:
         extent = self.part._extent(part)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from ..part import Part
+from ..part import Pairs, Part
 from ..symbolic import expect_shape, expect_tensor, node
 from .base import Mask
 
@@ -34,6 +34,9 @@ class Dense(Mask):
 
     def _block(self, part: Part) -> Tensor:
         return part.crop(self.tensor)
+
+    def _at(self, pairs: Pairs) -> Tensor:
+        return pairs.pick(self.tensor)
 
 
 def check_broadcast(name: str, tensor: Tensor, B: int, H: int, Lq: int, Lk: int) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ..part import Part
+from ..part import Pairs, Part
 from ..symbolic import check_range, expect_shape, expect_tensor, node
 from .base import Extent, Mask
 
@@ -16,6 +16,9 @@ class Causal(Mask):
 
     def _block(self, part: Part) -> Tensor:
         return (part.offsets() <= 0)[None, None]
+
+    def _at(self, pairs: Pairs) -> Tensor:
+        return (pairs.offsets() <= 0)[None]
 
     def _extent(self, part: Part) -> Extent:
         least, most = part.offset_range()
@@ -41,8 +44,13 @@ class Window(Mask):
         _check_counts("Window", left=self.left, right=self.right)
 
     def _block(self, part: Part) -> Tensor:
-        offset = part.offsets()
-        return ((offset >= -self.left) & (offset <= self.right))[None, None]
+        return self._sees(part.offsets())[None, None]
+
+    def _at(self, pairs: Pairs) -> Tensor:
+        return self._sees(pairs.offsets())[None]
+
+    def _sees(self, offset: Tensor) -> Tensor:
+        return (offset >= -self.left) & (offset <= self.right)
 
     def _extent(self, part: Part) -> Extent:
         least, most = part.offset_range()
@@ -72,13 +80,21 @@ class Dilated(Mask):
             raise ValueError(f"Dilated.dilation is {self.dilation}, expected at least 1")
 
     def _block(self, part: Part) -> Tensor:
-        offset = part.offsets()
+        return self._sees(part.offsets())[None, None]
+
+    def _at(self, pairs: Pairs) -> Tensor:
+        return self._sees(pairs.offsets())[None]
+
+    def _sees(self, offset: Tensor) -> Tensor:
         inside = (offset >= -self.left * self.dilation) & (offset <= self.right * self.dilation)
-        return (inside & (offset % self.dilation == 0))[None, None]
+        return inside & (offset % self.dilation == 0)
 
     def _extent(self, part: Part) -> Extent:
         least, most = part.offset_range()
-        return Extent.of(least > self.right * self.dilation or most < -self.left * self.dilation, False)
+        low, high = -self.left * self.dilation, self.right * self.dilation
+        in_step = part.step % self.dilation == 0
+        nothing = least > high or most < low or (in_step and least % self.dilation != 0)
+        return Extent.of(nothing, in_step and least >= low and most <= high)
 
 
 @node
@@ -107,12 +123,22 @@ class Global(Mask):
         check_range("Global.index", self.index, -1, Lk, "positions (or -1, unused)")
 
     def _block(self, part: Part) -> Tensor:
-        index = part.of_items(self.index) if self.index.ndim == 2 else self.index[None]
-        chosen = torch.zeros(index.shape[0], part.Lk + 1, dtype=torch.bool, device=part.device)
-        chosen = chosen.scatter(1, torch.where(index < 0, part.Lk, index), True)[:, : part.Lk]
+        chosen = self.chosen(part.Lk)
+        chosen = part.of_items(chosen) if self.index.ndim == 2 else chosen
         position = part.row_positions()
         queries = chosen[:, position.clamp_min(0)] & (position >= 0)
         return (queries[:, :, None] | chosen[:, None, part.cols])[:, None]
+
+    def _at(self, pairs: Pairs) -> Tensor:
+        chosen, position = self.chosen(pairs.Lk), pairs.query + (pairs.Lk - pairs.Lq)
+        queries = pairs.of_items(chosen, position.clamp_min(0)) & (position >= 0)
+        return (queries | pairs.of_items(chosen, pairs.key))[None]
+
+    def chosen(self, Lk: int) -> Tensor:
+        """Answer which positions are global, (B or 1, Lk) bool."""
+        index = self.index if self.index.ndim == 2 else self.index[None]
+        chosen = torch.zeros(index.shape[0], Lk + 1, dtype=torch.bool, device=index.device)
+        return chosen.scatter(1, torch.where(index < 0, Lk, index).long(), True)[:, :Lk]
 
 
 def _check_counts(mask: str, **counts: int) -> None:

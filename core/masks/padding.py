@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ..part import Part
+from ..part import Pairs, Part
 from ..symbolic import check_range, expect_shape, expect_tensor, node, values_are_visible
 from .base import Extent, Mask
 
@@ -57,6 +57,11 @@ class Padding(Mask):
         allowed = self.keep_keys(part.Lk)[part.items, None, None, part.cols]
         queries = self.keep_queries(part.Lq)
         return allowed if queries is None else allowed & queries[part.items, None, part.rows, None]
+
+    def _at(self, pairs: Pairs) -> Tensor:
+        allowed = self.keep_keys(pairs.Lk)[pairs.item, pairs.key]
+        queries = self.keep_queries(pairs.Lq)
+        return (allowed if queries is None else allowed & queries[pairs.item, pairs.query])[None]
 
     def _extent(self, part: Part) -> Extent:
         keys = _kept(self.keys, part.items, part.cols)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ..part import Part
+from ..part import Pairs, Part
 from ..symbolic import check_range, expect_shape, expect_tensor, node
 from .base import Mask
 
@@ -102,11 +102,14 @@ class Neighbours(PairMask):
 
     def _block(self, part: Part) -> Tensor:
         index = self.index if self.index.ndim == 3 else self.index[None]
-        index = part.of_items(index)[:, part.rows] - part.cols.start
+        index, inside = within(part.of_items(index)[:, part.rows], part.cols)
         unused = part.n_cols  # one column more, which takes what lies outside the part
         block = torch.zeros(*index.shape[:-1], unused + 1, dtype=torch.bool, device=part.device)
-        inside = (index >= 0) & (index < unused)
         return block.scatter(-1, torch.where(inside, index, unused), True)[..., :unused][:, None]
+
+    def _at(self, pairs: Pairs) -> Tensor:
+        index = self.index if self.index.ndim == 3 else self.index[None]
+        return (pairs.of_items(index, pairs.query) == pairs.key[..., None]).any(dim=-1)[None]
 
     def gather_pairs(self, dense: Tensor) -> Tensor:
         """Pick the listed pairs out of (B, H, Lq, Lk); the answer is (B, H, Lq, k)."""
@@ -158,6 +161,16 @@ class Edges(PairMask):
         item, query, key = place
         return block.index_put((item, head, query, key), inside)[:, :, :-1, :-1]
 
+    def _at(self, pairs: Pairs) -> Tensor:
+        edges, own = pairs.codes(self.edge_index, self.batch)
+        if self.head is not None:
+            heads = torch.arange(pairs.H, device=own.device).reshape(-1, *[1] * own.ndim)
+            edges, own = edges * pairs.H + self.head, own * pairs.H + heads
+        else:
+            own = own[None]
+        _, hit = look_up(torch.unique(edges), own)
+        return hit
+
     def gather_pairs(self, dense: Tensor) -> Tensor:
         """Pick the edges out of (B, H, Lq, Lk); the answer is (B, H, E), or (H, E) where `batch` is given."""
         key, query = self.edge_index
@@ -198,8 +211,8 @@ def edge_places(
         Answer: the indices (item, query, key), (E,) each; which edges lie inside, (E,) bool; the shape that holds them,
             (items or 1, rows + 1, cols + 1).
     """
-    key, query = edge_index[0] - part.cols.start, edge_index[1] - part.rows.start
-    inside = (key >= 0) & (key < part.n_cols) & (query >= 0) & (query < part.n_rows)
+    (key, key_inside), (query, query_inside) = within(edge_index[0], part.cols), within(edge_index[1], part.rows)
+    inside = key_inside & query_inside
     item, items = torch.zeros_like(key), 1
     if batch is not None:
         items = part.items.stop - part.items.start
@@ -208,6 +221,22 @@ def edge_places(
         item = torch.where(inside, item, 0)
     place = (item, torch.where(inside, query, part.n_rows), torch.where(inside, key, part.n_cols))
     return place, inside, (items, part.n_rows + 1, part.n_cols + 1)
+
+
+def within(index: Tensor, cut: slice) -> tuple[Tensor, Tensor]:
+    """Say where an index falls in a slice, and whether it falls into it at all."""
+    step = cut.step or 1
+    place = index - cut.start
+    inside = (index >= cut.start) & (index < cut.stop)
+    return (place, inside) if step == 1 else (place // step, inside & (place % step == 0))
+
+
+def look_up(known: Tensor, wanted: Tensor) -> tuple[Tensor, Tensor]:
+    """Say where each wanted number stands among the known ones, which ascend, and whether it is there at all."""
+    if known.numel() == 0:
+        return torch.zeros_like(wanted), torch.zeros_like(wanted, dtype=torch.bool)
+    place = torch.searchsorted(known, wanted.contiguous()).clamp_max(known.numel() - 1)
+    return place, known[place] == wanted
 
 
 def check_edge_range(owner: str, edge_index: Tensor, batch: Tensor | None, B: int, Lq: int, Lk: int) -> None:

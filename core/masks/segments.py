@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from ..part import Part
+from ..part import Pairs, Part
 from ..symbolic import expect_shape, expect_tensor, node
 from .base import Mask
 
@@ -37,3 +37,7 @@ class Segments(Mask):
     def _block(self, part: Part) -> Tensor:
         queries = self.ids[part.items, part.Lk - part.Lq :][:, part.rows]
         return (queries[:, :, None] == self.ids[part.items, None, part.cols])[:, None]
+
+    def _at(self, pairs: Pairs) -> Tensor:
+        queries = self.ids[pairs.item, pairs.query + (pairs.Lk - pairs.Lq)]
+        return (queries == self.ids[pairs.item, pairs.key])[None]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from ..part import Part
+from ..part import Pairs, Part
 from ..symbolic import expect_shape, expect_tensor, node
 from .base import Mask
 
@@ -43,6 +43,10 @@ class NotAfter(Mask):
         key_times = self.times if self.key_times is None else self.key_times
         keys = key_times[part.items, None, part.cols]
         return (keys <= self.times[part.items, part.rows, None])[:, None]
+
+    def _at(self, pairs: Pairs) -> Tensor:
+        key_times = self.times if self.key_times is None else self.key_times
+        return (key_times[pairs.item, pairs.key] <= self.times[pairs.item, pairs.query])[None]
 
 
 def check_times(owner: str, times: Tensor, key_times: Tensor | None, B: int, Lq: int, Lk: int) -> None:

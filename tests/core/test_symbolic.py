@@ -9,7 +9,7 @@ from torch.utils import _pytree as pytree
 
 import core
 from core import biases, masks
-from core.part import Part
+from core.part import Pairs, Part
 
 from .cases import Sizes, bias_cases, mask_cases
 
@@ -51,9 +51,27 @@ def test_a_part_is_a_part_of_the_whole(sizes, kind):
         node = case[0] if kind is mask_cases else case[0](*case[1])
         full = node.materialize(*sizes).expand(sizes)
         for items, rows, cols in [((0, 1), (1, 3), (2, 4)), ((1, 2), (0, 4), (0, 1)), ((0, 2), (3, 4), (1, 4))]:
-            part = whole._replace(items=slice(*items), rows=slice(*rows), cols=slice(*cols))
-            expected = full[part.items, :, part.rows, part.cols]
-            assert torch.equal(node._block(part).expand(expected.shape), expected)
+            for step in (1, 2, 3):
+                part = whole._replace(items=slice(*items), rows=slice(*rows, step), cols=slice(*cols, step))
+                expected = full[part.items, :, part.rows, part.cols]
+                assert (part.n_rows, part.n_cols) == expected.shape[2:]
+                assert torch.equal(node._block(part).expand(expected.shape), expected)
+
+
+@pytest.mark.parametrize("sizes", [(2, 2, 4, 4), (3, 1, 5, 7), (1, 2, 6, 3)], ids=str)
+@pytest.mark.parametrize("kind", [mask_cases, bias_cases])
+def test_listed_pairs_are_those_of_the_whole(sizes, kind):
+    B, _, Lq, Lk = sizes
+    s = Sizes(*sizes)
+    listed = (s.integers(0, B, 20), s.integers(0, Lq, 20), s.integers(0, Lk, 20))
+    grid = (torch.arange(B)[:, None, None], torch.arange(Lq)[:, None], torch.arange(Lk))
+    for case in kind(s).values():
+        node = case[0] if kind is mask_cases else case[0](*case[1])
+        full = node.materialize(*sizes).expand(sizes)
+        for b, i, j in (listed, grid):
+            expected = full.movedim(1, 0)[:, b, i, j]
+            got = node._at(Pairs.at(*sizes, b, i, j)).expand(expected.shape)
+            torch.testing.assert_close(got, expected, rtol=1e-14, atol=1e-14)
 
 
 @pytest.mark.parametrize("sizes", [(2, 2, 8, 8), (3, 1, 5, 9)], ids=str)
@@ -71,11 +89,13 @@ def test_extents_say_the_truth(sizes):
                     found.add((name, extent))
                     if extent is not masks.Extent.SOME:
                         assert full[item, 0, i, j] == (extent is masks.Extent.EVERYTHING)
-                    big = part._replace(rows=slice(i, min(i + 3, sizes[2])), cols=slice(j, min(j + 2, sizes[3])))
-                    block = full[big.items, :, big.rows, big.cols]
-                    extent = mask._extent(big)
-                    assert extent is not masks.Extent.NOTHING or not block.any()
-                    assert extent is not masks.Extent.EVERYTHING or block.all()
+                    for step in (1, 2, 3):
+                        rows = slice(i, min(i + 3 * step, sizes[2]), step)
+                        big = part._replace(rows=rows, cols=slice(j, min(j + 2 * step, sizes[3]), step))
+                        block = full[big.items, :, big.rows, big.cols]
+                        extent = mask._extent(big)
+                        assert extent is not masks.Extent.NOTHING or not block.any()
+                        assert extent is not masks.Extent.EVERYTHING or block.all()
     for name in ("causal", "window", "not causal", "padding lengths", "causal and padding"):
         assert {(name, masks.Extent.NOTHING), (name, masks.Extent.EVERYTHING)} <= found
 
