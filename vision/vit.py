@@ -24,12 +24,15 @@ from torch import nn
 from core import AttentionOutput
 from core.layers import AttentionPooling, TransformerBlock
 from core.positions import LearnedPositions
+from core.scores import Cosine, Dot
 
 from .scripting import ScriptableBlock, ScriptablePositions
 from .stems import STEMS, check_images
 
 POOLS = ("token", "avg", "map", "")
 """Class token, mean over the patches, attention pooling, none."""
+
+SCORES = {"dot": Dot, "cosine": Cosine}
 
 register_notrace_function(check_images)
 
@@ -39,6 +42,10 @@ class Block(TransformerBlock):
     """core's block, which torch.fx takes whole and TorchScript reads through its twin."""
 
     def __prepare_scriptable__(self) -> nn.Module:
+        if self.attention.query_norm_limit is not None or self.attention.key_norm_limit is not None:
+            raise ValueError(
+                f"TorchScript: expected attention without limits of norms, got {self.attention.extra_repr()}"
+            )
         return ScriptableBlock(self)
 
 
@@ -72,6 +79,10 @@ class VisionTransformer(nn.Module):
         stem: "patch", "overlap" or "convolution", see `stems`.
         qkv_bias: Have biases on queries, keys and values.
         qk_norm: Normalise queries and keys per head.
+        query_norm_limit: Norm to which each head's longer queries are shortened; None for none.
+        key_norm_limit: The same for the keys.
+        score: "dot" or "cosine": how queries and keys are compared.
+        scale: Factor of the score; None is (features per head) ** -0.5 for "dot" and 1 for "cosine".
         gated_mlp: GEGLU instead of the plain MLP.
         init_values: Initial layer scale; None for none.
         drop_rate: Dropout before the head.
@@ -104,6 +115,10 @@ class VisionTransformer(nn.Module):
         stem: str = "patch",
         qkv_bias: bool = True,
         qk_norm: bool = False,
+        query_norm_limit: float | None = None,
+        key_norm_limit: float | None = None,
+        score: str = "dot",
+        scale: float | None = None,
         gated_mlp: bool = False,
         init_values: float | None = None,
         drop_rate: float = 0.0,
@@ -117,6 +132,16 @@ class VisionTransformer(nn.Module):
         _check_pool(global_pool, class_token)
         if stem not in STEMS:
             raise ValueError(f"stem: expected one of {', '.join(STEMS)}, got {stem!r}")
+        if score not in SCORES:
+            raise ValueError(f"score: expected one of {', '.join(SCORES)}, got {score!r}")
+        compared: dict[str, Any] = {
+            "qk_norm": qk_norm,
+            "query_norm_limit": query_norm_limit,
+            "key_norm_limit": key_norm_limit,
+            "score": SCORES[score](),
+            "scale": scale,
+            "backend": backend,
+        }
         self.num_classes, self.in_chans, self.global_pool = num_classes, in_chans, global_pool
         self.num_features = self.head_hidden_size = self.embed_dim = embed_dim
         self.num_heads = num_heads
@@ -145,9 +170,8 @@ class VisionTransformer(nn.Module):
                     drop_path=drop_path_rate * layer / max(depth - 1, 1),
                     layer_scale=init_values,
                     projection_bias=qkv_bias,
-                    qk_norm=qk_norm,
                     norm_layer=_norm,
-                    backend=backend,
+                    **compared,
                 )
                 for layer in range(depth)
             )
@@ -156,7 +180,8 @@ class VisionTransformer(nn.Module):
             {"module": f"blocks.{layer}", "num_chs": embed_dim, "reduction": patch_size} for layer in range(depth)
         ]
         self.norm = _norm(embed_dim)
-        self.attn_pool = AttentionPooling(embed_dim, num_heads, backend=backend) if global_pool == "map" else None
+        pooled = {**compared, "qk_norm": False}
+        self.attn_pool = AttentionPooling(embed_dim, num_heads, **pooled) if global_pool == "map" else None
         self.head_drop = nn.Dropout(drop_rate)
         self.head = nn.Linear(embed_dim, num_classes) if num_classes > 0 else nn.Identity()
         self.init_weights()

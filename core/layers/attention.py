@@ -11,6 +11,7 @@ from ..attend import attend
 from ..biases import Bias
 from ..masks import Mask
 from ..problem import AttentionOutput
+from .limits import checked_limit, limit_norms
 from .padding import Fences, fences, zero_rows
 from .rotary import Rotary
 
@@ -36,6 +37,10 @@ class MultiheadAttention(nn.Module):
         projection_bias: have bq, bk and bv.
         output_bias: have bo.
         qk_norm: LayerNorm over the features of every head's queries and keys, shared by the heads.
+        query_norm_limit: norm to which a head's longer queries are shortened: q <- q * min(1, limit / |q|). Default:
+            none.
+        key_norm_limit: the same for the keys. With both, no input can make a key take more of a query's attention than
+            `core.robust.capture_bound` says. Default: none.
         dropout: probability on the attention weights, in training only.
         score: how queries and keys are compared. Default: `scores.Dot()`.
         scale: factor on the score. Default: head_dim ** -0.5 for Dot, else 1.
@@ -47,7 +52,7 @@ class MultiheadAttention(nn.Module):
         query: (B, Lq, dim); key: (B, Lk, key_dim); value: (B, Lk, value_dim); out: (B, Lq, dim).
 
     Raises:
-        ValueError: sizes that do not divide, or inputs of another shape.
+        ValueError: sizes that do not divide, inputs of another shape, or norms limited that the score ignores.
 
     References:
         Vaswani et al., Attention is all you need, NeurIPS 2017, section 3.2.2. Ainslie et al., GQA, EMNLP 2023, section
@@ -66,6 +71,8 @@ class MultiheadAttention(nn.Module):
         projection_bias: bool = True,
         output_bias: bool = True,
         qk_norm: bool = False,
+        query_norm_limit: float | None = None,
+        key_norm_limit: float | None = None,
         dropout: float = 0.0,
         score: scores.Score | None = None,
         scale: float | None = None,
@@ -91,6 +98,13 @@ class MultiheadAttention(nn.Module):
             raise ValueError(f"rotary: expected one for head_dim = {self.head_dim}, got one for {rotary.dim}")
         self.dropout = float(dropout)
         self.score = scores.Dot() if score is None else score
+        self.query_norm_limit = checked_limit("query_norm_limit", query_norm_limit)
+        self.key_norm_limit = checked_limit("key_norm_limit", key_norm_limit)
+        if isinstance(self.score, scores.Cosine) and (self.query_norm_limit or self.key_norm_limit):
+            raise ValueError(
+                "query_norm_limit, key_norm_limit: expected None with Cosine scores, which ignore norms, got "
+                f"{query_norm_limit} and {key_norm_limit}"
+            )
         self.scale = scale
         self.temperature = temperature
         self.backend = backend
@@ -142,7 +156,8 @@ class MultiheadAttention(nn.Module):
         key, value = self._sources(query, key, value)
         fence = fences(mask, query, key)
         q, k, v = self._project(query, key, value, fence)
-        q, k = self.q_norm(q), self.k_norm(k)
+        q = limit_norms(self.q_norm(q), self.query_norm_limit)
+        k = limit_norms(self.k_norm(k), self.key_norm_limit)
         if self.rotary is not None:
             q, k = self._rotate(q, k, query is key, fence, positions, key_positions)
         elif positions is not None or key_positions is not None:
@@ -214,6 +229,9 @@ class MultiheadAttention(nn.Module):
             parts.append(f"kv_heads={self.kv_heads}")
         if self.dropout:
             parts.append(f"dropout={self.dropout:g}")
+        for name in ("query_norm_limit", "key_norm_limit"):
+            if getattr(self, name) is not None:
+                parts.append(f"{name}={getattr(self, name):g}")
         return ", ".join([*parts, f"score={self.score}", f"backend={self.backend}"])
 
     def _sources(self, query: Tensor, key: Tensor | None, value: Tensor | None) -> tuple[Tensor, Tensor]:

@@ -61,6 +61,8 @@ class TransformerBlock(nn.Module):
         head_dim: as in MultiheadAttention.
         scale: as in MultiheadAttention.
         temperature: as in MultiheadAttention.
+        query_norm_limit: as in MultiheadAttention.
+        key_norm_limit: as in MultiheadAttention.
 
     Shapes:
         x: (B, L, dim); context: (B, Lc, context_dim); out: (B, L, dim).
@@ -99,6 +101,8 @@ class TransformerBlock(nn.Module):
         head_dim: int | None = None,
         scale: float | None = None,
         temperature: float = 1.0,
+        query_norm_limit: float | None = None,
+        key_norm_limit: float | None = None,
     ) -> None:
         super().__init__()
         if norm not in ("pre", "post"):
@@ -115,6 +119,8 @@ class TransformerBlock(nn.Module):
                 key_dim=key_dim,
                 projection_bias=projection_bias,
                 qk_norm=qk_norm,
+                query_norm_limit=query_norm_limit,
+                key_norm_limit=key_norm_limit,
                 dropout=attention_dropout,
                 score=score,
                 scale=scale,

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from ..masks import Mask, Padding
 from ..problem import AttentionOutput
+from ..scores import Score
 from .attention import MultiheadAttention
 from .padding import valid_rows, zero_rows
 
@@ -82,6 +83,10 @@ class AttentionPooling(nn.Module):
         queries: learned queries.
         dropout: probability on the attention weights, in training.
         qk_norm: LayerNorm on every head's queries and keys.
+        query_norm_limit: as in MultiheadAttention.
+        key_norm_limit: as in MultiheadAttention.
+        score: as in MultiheadAttention.
+        scale: as in MultiheadAttention.
         projection_bias: have biases on queries, keys and values.
         backend: passed to `attend`.
 
@@ -103,6 +108,10 @@ class AttentionPooling(nn.Module):
         queries: int = 1,
         dropout: float = 0.0,
         qk_norm: bool = False,
+        query_norm_limit: float | None = None,
+        key_norm_limit: float | None = None,
+        score: Score | None = None,
+        scale: float | None = None,
         projection_bias: bool = True,
         backend: str = "auto",
     ) -> None:
@@ -112,7 +121,16 @@ class AttentionPooling(nn.Module):
         self.queries = nn.Parameter(torch.empty(queries, dim))
         nn.init.normal_(self.queries)
         self.attention = MultiheadAttention(
-            dim, heads, dropout=dropout, qk_norm=qk_norm, projection_bias=projection_bias, backend=backend
+            dim,
+            heads,
+            dropout=dropout,
+            qk_norm=qk_norm,
+            query_norm_limit=query_norm_limit,
+            key_norm_limit=key_norm_limit,
+            score=score,
+            scale=scale,
+            projection_bias=projection_bias,
+            backend=backend,
         )
 
     def forward(self, x: Tensor, *, mask: Mask | None = None, need: Collection[str] = ()) -> Tensor | AttentionOutput:
