@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -28,6 +28,43 @@ class TileSize(NamedTuple):
 
 
 TILE = TileSize()
+
+
+class Cut(Protocol):
+    """Which tiles there are. Each pair lies in at most one of them; one that lies in none counts as masked."""
+
+    def size(self, whole: Part) -> tuple[int, int, int]:
+        """Answer how many items, rows and columns a tile has at most."""
+
+    def row_parts(self, whole: Part) -> Iterator[Part]:
+        """Go through the row tiles, each with all of its keys. Each query lies in exactly one."""
+
+    def cols(self, rows: Part) -> Iterator[slice]:
+        """Go through the keys of a row tile, tile by tile."""
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Every pair: tiles of `TILE`, side by side."""
+
+    def size(self, whole: Part) -> tuple[int, int, int]:
+        """Answer how many items, rows and columns a tile has at most."""
+        rows, cols = max(1, min(TILE.rows, whole.Lq)), max(1, min(TILE.cols, whole.Lk))
+        return max(1, min(TILE.cells // max(1, whole.H * rows * cols), whole.B)), rows, cols
+
+    def row_parts(self, whole: Part) -> Iterator[Part]:
+        """Go through the row tiles, each with all of its keys."""
+        items, rows, _ = self.size(whole)
+        for b in range(0, whole.B, items):
+            for i in range(0, whole.Lq, rows):
+                item, row = slice(b, min(b + items, whole.B)), slice(i, min(i + rows, whole.Lq))
+                yield whole._replace(items=item, rows=row)
+
+    def cols(self, rows: Part) -> Iterator[slice]:
+        """Go through the keys, tile by tile."""
+        _, _, cols = self.size(rows)
+        for j in range(0, rows.Lk, cols):
+            yield slice(j, min(j + cols, rows.Lk))
 
 
 @node
@@ -147,22 +184,17 @@ class Tile(NamedTuple):
 class Tiler:
     """Cuts a problem into tiles and computes their logits, in buffers that are allocated once."""
 
-    def __init__(self, work: Work, q: Tensor, k: Tensor) -> None:
+    def __init__(self, work: Work, cut: Cut, q: Tensor, k: Tensor) -> None:
         p = work.problem
-        self.work, self.q, self.k = work, q, k
+        self.work, self.cut, self.q, self.k = work, cut, q, k
         self.Hk, self.groups = p.H // p.groups, p.groups
-        self.rows, self.cols = max(1, min(TILE.rows, p.Lq)), max(1, min(TILE.cols, p.Lk))
-        self.items = max(1, TILE.cells // (p.H * self.rows * self.cols))
-        self.items = max(1, min(self.items, p.B))
         self.whole = Part.whole(p.B, p.H, p.Lq, p.Lk, q.device)
-        self.memory = [q.new_empty(self.items * p.H * self.rows * self.cols) for _ in range(2)]
+        items, rows, cols = cut.size(self.whole)
+        self.memory = [q.new_empty(items * p.H * rows * cols) for _ in range(2)]
 
     def row_parts(self) -> Iterator[Part]:
         """Go through the row tiles, each with all of its keys."""
-        w = self.whole
-        for b in range(0, w.B, self.items):
-            for i in range(0, w.Lq, self.rows):
-                yield w._replace(items=slice(b, min(b + self.items, w.B)), rows=slice(i, min(i + self.rows, w.Lq)))
+        return self.cut.row_parts(self.whole)
 
     def buffer(self, which: int, part: Part) -> tuple[Tensor, Tensor]:
         """Answer buffer 0 or 1 in the shape of a part, and its view by key heads."""
@@ -183,8 +215,8 @@ class Tiler:
 
     def tiles(self, rows: Part, q: Tensor, differentiable: bool = False) -> Iterator[Tile]:
         """Go through the tiles of a row that allow anything, with their logits; `differentiable` in backward."""
-        for j in range(0, self.whole.Lk, self.cols):
-            part = rows._replace(cols=slice(j, min(j + self.cols, self.whole.Lk)))
+        for cols in self.cut.cols(rows):
+            part = rows._replace(cols=cols)
             extent = self.work.extent(part)
             if extent is Extent.NOTHING:
                 continue

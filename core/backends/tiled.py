@@ -1,27 +1,17 @@
-"""Exact attention tile by tile: memory linear in length, forward and backward, for every mask, bias and score.
+"""Exact attention for every mask, bias and score in memory linear in length: see `core.tiling`.
 
-Forward keeps a running maximum and sum per row. Backward rebuilds each tile from q, k, v and the log-sum-exp, and adds
-up the gradients of everything that the bias learns. Tiles in which the mask allows nothing are not visited.
-
-    P_ij = exp(S_ij - lse_i),  dS_ij = P_ij (dP_ij - delta_i),  dP = dO V^T,  delta_i = dO_i . O_i - dlse_i
-    entropy: dS_ij -= dH_i P_ij (ln P_ij + H_i)
-
-References:
-    Rabe, Staats: Self-attention Does Not Need O(n^2) Memory. arXiv 2112.05682. Dao et al.: FlashAttention. NeurIPS
-    2022, algorithms 1 and 4 (there without learned biases).
+Tiles in which the mask allows nothing are not visited.
 """
 
 from __future__ import annotations
-
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from ..cost import Cost
-from ..part import Part
-from ..problem import AttentionOutput, Problem, by_head
-from ..tiles import TILE, Tile, Tiler, Work
+from ..problem import AttentionOutput, Problem
+from ..tiles import TILE, Grid
+from ..tiling import attend_by_tiles
 
 NAME = "tiled"
 
@@ -49,135 +39,4 @@ def cost(problem: Problem) -> Cost:
 
 def run(problem: Problem, seed: Tensor | None) -> AttentionOutput:
     """Compute attention tile by tile."""
-    p = problem
-    work = Work.of(p, seed)
-    q, k, v = (
-        x if bad is None else x.masked_fill(~x.isfinite(), 0.0)
-        for x, bad in zip((p.q, p.k, p.v), work.bad, strict=True)
-    )
-    q, k = _features(p, q.to(p.compute_dtype), k.to(p.compute_dtype))
-    v = v.to(p.compute_dtype)
-    out, lse, entropy, poisoned, v_poisoned = _Tiled.apply(work, q, k, v, *work.learned)
-    if work.isolate:
-        # Rows that see what is not finite answer NaN. Adding it passes gradients on unchanged.
-        out = out + _nan_where(poisoned | v_poisoned)[..., None]
-        lse, entropy = lse + _nan_where(poisoned), entropy + _nan_where(poisoned)
-    return AttentionOutput(
-        out=out.to(p.q.dtype),
-        lse=lse if "lse" in p.need else None,
-        entropy=entropy if "entropy" in p.need else None,
-    )
-
-
-def _features(p: Problem, q: Tensor, k: Tensor) -> tuple[Tensor, Tensor]:
-    """Answer features of queries and keys whose inner product is scale * score / temperature."""
-    q_offset, k_offset = p.score.offset(q), p.score.offset(k)
-    q, k = p.score.prepare(q), p.score.prepare(k)
-    if q_offset is not None and k_offset is not None:
-        q = torch.cat([q, q_offset[..., None], torch.ones_like(q_offset)[..., None]], dim=-1)
-        k = torch.cat([k, torch.ones_like(k_offset)[..., None], k_offset[..., None]], dim=-1)
-    return q * (by_head(p.scale) / by_head(p.temperature)), k
-
-
-class _Tiled(torch.autograd.Function):
-    """(q, k, v, learned ...) -> (out, lse, entropy, poisoned rows by logits, by values)."""
-
-    @staticmethod
-    def forward(ctx: Any, work: Work, q: Tensor, k: Tensor, v: Tensor, *learned: Tensor) -> tuple[Tensor, ...]:
-        p = work.problem
-        tiler = Tiler(work, q, k)
-        out = q.new_zeros(p.B, p.H, p.Lq, v.shape[3])
-        lse = q.new_full((p.B, p.H, p.Lq), -torch.inf)
-        entropy = torch.zeros_like(lse)
-        poisoned, v_poisoned = (torch.zeros_like(lse, dtype=torch.bool) for _ in range(2))
-        for rows in tiler.row_parts():
-            at = (rows.items, slice(None), rows.rows)
-            peak = torch.full_like(lse[at], -torch.inf)
-            total, spread = torch.zeros_like(peak), torch.zeros_like(peak)
-            q_rows = tiler.by_query(q, rows)
-            mixed = q.new_zeros(*q_rows.shape[:2], v.shape[3])
-            for tile in tiler.tiles(rows, q_rows):
-                new_peak = torch.maximum(peak, tile.logits.amax(dim=-1))
-                base = torch.where(new_peak == -torch.inf, 0.0, new_peak)
-                shrink = (peak - base).exp()
-                weights = tile.logits.sub_(base[..., None]).exp_()
-                if "entropy" in p.need:
-                    moved = torch.where(total > 0, peak - base, 0.0)
-                    spread = shrink * (spread + moved * total) + torch.xlogy(weights, weights).sum(dim=-1)
-                total = shrink * total + weights.sum(dim=-1)
-                keep = work.keep(tile.part)
-                if keep is not None:
-                    weights.mul_(keep)
-                mixed.mul_(shrink.reshape(*mixed.shape[:2], 1)).baddbmm_(tile.flat, tiler.by_key(v, tile.part))
-                peak = new_peak
-                if tile.poisoned is not None and tile.v_poisoned is not None:
-                    poisoned[at] |= tile.poisoned
-                    v_poisoned[at] |= tile.v_poisoned
-            alive = total > 0
-            safe = torch.where(alive, total, 1.0)
-            out[at] = mixed.view(*safe.shape, -1) / (safe[..., None] * (1.0 - p.dropout_p))
-            lse[at] = torch.where(alive, peak + safe.log(), -torch.inf)
-            entropy[at] = torch.where(alive, safe.log() - spread / safe, 0.0)
-        ctx.save_for_backward(q, k, v, out, lse, entropy, *learned)
-        ctx.work = work
-        ctx.mark_non_differentiable(poisoned, v_poisoned)
-        return out, lse, entropy, poisoned, v_poisoned
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        if torch.is_grad_enabled():
-            raise RuntimeError(
-                "backend 'tiled' computes no second derivatives (create_graph=True); expected backend='reference' there"
-            )
-        work: Work = ctx.work
-        p = work.problem
-        q, k, v, out, lse, entropy, *learned = ctx.saved_tensors
-        d_out, d_lse, d_entropy = gradients[:3]
-        tiler = Tiler(work, q, k)
-        dq, dk, dv = torch.zeros_like(q), torch.zeros_like(k), torch.zeros_like(v)
-        d_learned = [torch.zeros_like(t) for t in learned]
-        delta = (d_out * out).sum(dim=-1) - torch.where(lse == -torch.inf, 0.0, d_lse)
-        base = torch.where(lse == -torch.inf, 0.0, lse)
-        for rows in tiler.row_parts():
-            at = (rows.items, slice(None), rows.rows)
-            q_rows, d_rows = tiler.by_query(q, rows), tiler.by_query(d_out, rows) / (1.0 - p.dropout_p)
-            dq_rows = torch.zeros_like(q_rows)
-            for tile in tiler.tiles(rows, q_rows, differentiable=True):
-                weights = tile.logits.sub_(base[at][..., None]).exp_()
-                d_weights, d_flat = tiler.buffer(1, tile.part)
-                torch.bmm(d_rows, tiler.by_key(v, tile.part).mT, out=d_flat)
-                keep = work.keep(tile.part)
-                dropped = tile.flat
-                if keep is not None:
-                    d_weights.mul_(keep)
-                    dropped = (weights * keep).view_as(tile.flat)
-                _add(dv, tile.part, torch.bmm(dropped.mT, d_rows))
-                d_logits = d_weights.sub_(delta[at][..., None]).mul_(weights)
-                if "entropy" in p.need:
-                    surprise = torch.xlogy(weights, weights) + weights * entropy[at][..., None]
-                    d_logits.sub_(surprise.mul_(d_entropy[at][..., None]))
-                dq_rows.baddbmm_(d_flat, tiler.by_key(k, tile.part))
-                _add(dk, tile.part, torch.bmm(d_flat.mT, q_rows))
-                if learned:
-                    _add_learned(d_learned, work, tile, d_logits)
-            dq[at] = dq_rows.view(*base[at].shape, -1)
-        return None, dq, dk, dv, *d_learned
-
-
-def _add(total: Tensor, part: Part, gradient: Tensor) -> None:
-    place = total[part.items, :, part.cols]
-    place += gradient.view(place.shape)
-
-
-def _add_learned(totals: list[Tensor], work: Work, tile: Tile, d_logits: Tensor) -> None:
-    """Add what a tile gives to the gradients of what the biases learn."""
-    places = iter(totals)
-    for bias, value in zip(work.biases, tile.evaluated, strict=True):
-        for gradient in bias._pull(d_logits, tile.part, value, work.factor):
-            total = next(places)
-            if gradient is not None:
-                total += gradient
-
-
-def _nan_where(condition: Tensor) -> Tensor:
-    return torch.where(condition, torch.nan, 0.0)
+    return attend_by_tiles(problem, seed, Grid())

@@ -99,7 +99,7 @@ def test_empty_tiles_are_not_visited(tile, mask, visited):
     problem = pose(
         x, x, x, mask=mask, bias=None, score=core.scores.Dot(), scale=None, temperature=1.0, dropout_p=0.0, need=()
     )
-    tiler = tiles.Tiler(tiles.Work.of(problem, None), x, x)
+    tiler = tiles.Tiler(tiles.Work.of(problem, None), tiles.Grid(), x, x)
     count = sum(1 for rows in tiler.row_parts() for _ in tiler.tiles(rows, tiler.by_query(x, rows)))
     assert count == visited
 
@@ -107,7 +107,7 @@ def test_empty_tiles_are_not_visited(tile, mask, visited):
 def test_second_derivatives_name_the_way_out():
     x = torch.randn(1, 1, 3, 2, requires_grad=True)
     out = core.attend(x, x, x, backend="tiled")
-    with pytest.raises(RuntimeError, match=r"'tiled' computes no second derivatives.*expected backend='reference'"):
+    with pytest.raises(RuntimeError, match=r"by tiles has no second derivatives.*expected backend='reference'"):
         torch.autograd.grad(out.sum(), x, create_graph=True)
 
 
