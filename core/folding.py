@@ -8,6 +8,7 @@ The row's own part drops out of the softmax, and no L x L tensor is ever made, l
     Gaussian decay -r |x_i - x_j|^2                  f = r [2 x_i, -1]  g = [x_j, |x_j|^2]
     exponential decay -r |t_i - t_j|, t_j <= t_i     f = r            g = t_j
     ALiBi -s |i - j|, j <= i                         f = s            g = j
+    Gaussian score -|q_i - k_j|^2 / 2                f = 1            g = -scale |k_j|^2 / 2
 
 A feature rounds: a logit errs by about eps |f . g|. So times and positions are centred per item, and a bias whose
 features are larger than `limit` is left alone. Values may be looked at only on the CPU outside torch.compile; where
@@ -25,7 +26,7 @@ import torch
 from torch import Tensor
 
 from .biases import Alibi, Bias, DistanceDecay, KeyBias, Sum, TimeDecay
-from .biases.base import at_least_float32
+from .biases.base import at_least_float32, per_head
 from .masks import And, Causal
 from .problem import Problem
 from .symbolic import values_are_visible
@@ -37,22 +38,25 @@ class Fold(NamedTuple):
     Shapes:
         query: (B, H, Lq, c), the features f of the queries, before scale and temperature.
         key: (B, Hk, Lk, c), the features g of the keys.
+        row: broadcastable to (B, H, Lq), the row's own part, which the softmax does not see but lse does.
     """
 
     query: Tensor
     key: Tensor
+    row: Tensor
     rest: Bias | None
 
 
 class Columns(NamedTuple):
-    """Features of one bias, broadcastable to (B, H, Lq, c) and (B, Hk, Lk, c)."""
+    """Features of one bias, broadcastable to (B, H, Lq, c), (B, Hk, Lk, c) and, the row's part, (B, H, Lq, 1)."""
 
     query: Tensor
     key: Tensor
+    row: Tensor
 
 
 def fold(p: Problem) -> Fold | None:
-    """Fold what can be folded of the bias and of the score's own part of the keys.
+    """Fold what can be folded of the bias, and the score's own part of queries and keys.
 
     Returns:
         None if there is nothing to fold, or if what is left would still need a mask that requires grad: then folding
@@ -65,13 +69,19 @@ def fold(p: Problem) -> Fold | None:
     for part in p.bias.leaves() if p.bias is not None else ():
         columns = _columns(p, part)
         folded.append(columns) if columns is not None else rest.append(part)
+    if p.score.has_offset:
+        columns = _offset(p)
+        if columns is None:
+            return None
+        folded.append(columns)
     left = None if not rest else rest[0] if len(rest) == 1 else Sum(tuple(rest))
     if not folded or (left is not None and left.requires_grad()):
         return None
     sizes = (p.B, p.H, p.Lq), (p.B, p.k.shape[1], p.Lk)
     query = torch.cat([c.query.to(p.q.dtype).expand(*sizes[0], -1) for c in folded], dim=-1)
     key = torch.cat([c.key.to(p.q.dtype).expand(*sizes[1], -1) for c in folded], dim=-1)
-    return Fold(query, key, left)
+    row = torch.stack(torch.broadcast_tensors(*(c.row for c in folded))).sum(dim=0)[..., 0]
+    return Fold(query, key, row, left)
 
 
 def limit(dtype: torch.dtype) -> float:
@@ -97,7 +107,8 @@ def _key_bias(p: Problem, bias: KeyBias) -> Columns | None:
         return None  # query heads that share a key would need several features of it
     if not values_are_visible(value) or not _within(value, p):
         return None
-    return Columns(value.new_ones(1, 1, 1, 1), (value if value.ndim == 3 else value[:, None])[..., None])
+    one = value.new_ones(1, 1, 1, 1)
+    return Columns(one, (value if value.ndim == 3 else value[:, None])[..., None], one - 1)
 
 
 def _gaussian(p: Problem, x: Tensor, y: Tensor | None, rate: float | Tensor) -> Columns | None:
@@ -112,7 +123,8 @@ def _gaussian(p: Problem, x: Tensor, y: Tensor | None, rate: float | Tensor) -> 
     if not _within(_largest(rate) * max(float(squared.max()), float(x.square().sum(-1).max())) * 4, p):
         return None
     r = _per_query(rate, p)
-    return Columns(torch.cat([2 * r * x, -r * torch.ones_like(x[..., :1])], dim=-1), torch.cat([y, squared], dim=-1))
+    query = torch.cat([2 * r * x, -r * torch.ones_like(x[..., :1])], dim=-1)
+    return Columns(query, torch.cat([y, squared], dim=-1), -r * x.square().sum(dim=-1, keepdim=True))
 
 
 def _exponential(p: Problem, bias: TimeDecay) -> Columns | None:
@@ -125,7 +137,8 @@ def _exponential(p: Problem, bias: TimeDecay) -> Columns | None:
     times = cleaned[0][:, None].to(p.q.dtype)
     if not _within(_largest(bias.rate) * float(times.abs().max()), p):
         return None
-    return Columns(_per_query(bias.rate, p), times)
+    rate = _per_query(bias.rate, p)
+    return Columns(rate, times, -rate * times)
 
 
 def _alibi(p: Problem, bias: Alibi) -> Columns | None:
@@ -137,7 +150,25 @@ def _alibi(p: Problem, bias: Alibi) -> Columns | None:
     if not _within(_largest(slopes) * p.Lk / 2, p):
         return None
     j = torch.arange(p.Lk, device=p.q.device, dtype=p.q.dtype) - (p.Lk - 1) / 2
-    return Columns(_per_query(slopes, p), j[:, None])
+    i = torch.arange(p.Lk - p.Lq, p.Lk, device=p.q.device, dtype=p.q.dtype) - (p.Lk - 1) / 2
+    slope = _per_query(slopes, p)
+    return Columns(slope, j[:, None], -slope * i[:, None])
+
+
+def _offset(p: Problem) -> Columns | None:
+    """Fold the score's own parts, scale * (a(q_i) + b(k_j)), b centred; what padding hides is not looked at."""
+    if p.groups > 1 and isinstance(p.scale, Tensor) and p.scale.ndim:
+        return None  # query heads that share a key would need several features of it
+    keys, queries = _real(p)
+    a = p.score.offset(p.q if queries is None else p.q.masked_fill(~queries[:, None, :, None], 0.0))
+    b = p.score.offset(p.k if keys is None else p.k.masked_fill(~keys[:, None, :, None], 0.0))
+    if a is None or b is None or not values_are_visible(b):
+        return None
+    middle = (b.detach().amin() + b.detach().amax()) / 2
+    if not _within(_largest(p.scale) * float((b.detach() - middle).abs().amax()), p):
+        return None
+    scale = per_head(p.scale)
+    return Columns(b.new_ones(1, 1, 1, 1), scale * (b - middle)[..., None], scale * (a + middle)[..., None])
 
 
 def _is_causal(p: Problem) -> bool:

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple, get_args
 
 import torch
@@ -36,7 +36,10 @@ class AttentionOutput(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Problem:
-    """The arguments of `attend`, checked: the mask is split, the defaults are filled in, autocast has been applied."""
+    """The arguments of `attend`, checked: the mask is split, the defaults are filled in, autocast has been applied.
+
+    `memo` holds what a backend works out once for the choice and for the run.
+    """
 
     q: Tensor
     k: Tensor
@@ -49,6 +52,7 @@ class Problem:
     temperature: float | Tensor
     dropout_p: float
     need: frozenset[str]
+    memo: dict[str, Any] = field(default_factory=dict, repr=False)
 
     @property
     def B(self) -> int:
@@ -148,9 +152,9 @@ def pose(
     return problem
 
 
-def by_head(value: float | Tensor) -> float | Tensor:
-    """Shape one number per head, (H,), so that it broadcasts over (B, H, L, L); others stay as they are."""
-    return value[:, None, None] if isinstance(value, Tensor) and value.ndim else value
+def by_head(value: float | Tensor, after: int = 2) -> float | Tensor:
+    """Shape one number per head, (H,), so that it broadcasts where `after` axes follow; others stay as they are."""
+    return value.reshape(-1, *[1] * after) if isinstance(value, Tensor) and value.ndim else value
 
 
 def autocast_is_on(device: torch.device) -> bool:

@@ -24,8 +24,11 @@ NAME = "fused"
 def not_supported_reasons(problem: Problem) -> list[str]:
     """Say why this problem cannot be served; empty if it can."""
     p, reasons = problem, []
-    if p.need:
-        reasons.append(f"the kernel answers the output alone, not {', '.join(sorted(p.need))}")
+    held = sorted(p.need & {"weights", "pair_weights"})
+    if held:
+        reasons.append(f"the kernel does not answer {', '.join(held)}")
+    elif p.need:
+        reasons.extend(_no_statistics(p))
     if p.dropout_p > 0:
         reasons.append("dropout: the kernel would drop other weights and hold all of them (L^2)")
     if p.q.device.type != "cpu" and p.q.dtype.itemsize < 4 and _has_bias(p):
@@ -86,17 +89,66 @@ def run(problem: Problem, seed: Tensor | None) -> AttentionOutput:
     v, Dv = _match_head_size(v, q.shape[3]), v.shape[3]
     if Dv > q.shape[3]:
         q, k = _match_head_size(q, Dv), _match_head_size(k, Dv)
-    out = F.scaled_dot_product_attention(
-        q, k, v, attn_mask=mask, is_causal=route == "causal", scale=scale, enable_gqa=p.groups > 1
-    )
+    lse = entropy = None
+    if p.need:
+        out, lse, entropy = _statistics(q, k, v, mask, route == "causal", scale, "entropy" in p.need)
+        if found is not None:
+            lse = lse + found.row / by_head(p.temperature, 1)
+    else:
+        out = F.scaled_dot_product_attention(
+            q, k, v, attn_mask=mask, is_causal=route == "causal", scale=scale, enable_gqa=p.groups > 1
+        )
     out = out[..., :Dv]
-    return AttentionOutput(out if alive is None else out.masked_fill(~alive, 0.0))
+    if alive is not None:
+        out, dead = out.masked_fill(~alive, 0.0), ~alive[..., 0]
+        lse = None if lse is None else lse.masked_fill(dead, -torch.inf)
+        entropy = None if entropy is None else entropy.masked_fill(dead, 0.0)
+    return AttentionOutput(out, lse=lse if "lse" in p.need else None, entropy=entropy)
+
+
+def _no_statistics(p: Problem) -> list[str]:
+    """Say why lse and entropy cannot be had from the kernel: it answers lse without a gradient, on the CPU."""
+    asked, reasons = ", ".join(sorted(p.need)), []
+    if p.q.device.type != "cpu":
+        reasons.append(f"{asked}: only torch's kernel for the CPU answers lse")
+    if p.q.dtype.itemsize < 4:
+        reasons.append(f"{asked}: half precision would round what they are computed from")
+    numbers = [x for x in (p.q, p.k, p.v, p.scale, p.temperature) if isinstance(x, Tensor)]
+    learned = (p.bias is not None and p.bias.requires_grad()) or any(x.requires_grad for x in numbers)
+    if learned and torch.is_grad_enabled():
+        reasons.append(f"{asked}: not differentiable here")
+    if p.q.numel() == 0 or p.k.numel() == 0:
+        reasons.append(f"{asked}: there are no queries or no keys")
+    if "entropy" in p.need and _has_bias(_folded(p)[0]):
+        reasons.append("entropy: what is not folded of the bias does not come out of the kernel")
+    return reasons
+
+
+def _statistics(
+    q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, causal: bool, scale: float, entropy: bool
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Answer out, lse and the entropy, lse_i - scale * q_i . sum_j w_ij k_j: a second pass with the keys as values."""
+    if mask is not None and mask.dtype == torch.bool:
+        mask = torch.where(mask, 0.0, -torch.inf).to(q.dtype)
+    groups = q.shape[1] // k.shape[1]
+    k, v = (x if groups == 1 else x.repeat_interleave(groups, dim=1) for x in (k, v))
+    flash = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
+    out, lse = flash(q, k, v, 0.0, causal, attn_mask=mask, scale=scale)
+    if not entropy:
+        return out, lse, None
+    mean_key, _ = flash(q, k, k, 0.0, causal, attn_mask=mask, scale=scale)
+    return out, lse, lse - scale * (q * mean_key).sum(dim=-1)
 
 
 def _folded(p: Problem) -> tuple[Problem, Fold | None]:
-    """Answer the problem without what becomes features of q and k, and those features."""
-    found = None if p.bias is None else fold(p)
-    return (p, None) if found is None else (replace(p, bias=found.rest), found)
+    """Answer the problem without what becomes features of q and k, and those features; worked out once a problem."""
+    if "folded" not in p.memo:
+        found, rest = fold(p) if _has_bias(p) else None, p
+        if found is not None:
+            rest = replace(p, bias=found.rest, score=Dot() if p.score.has_offset else p.score, memo={})
+        p.memo["folded"] = rest, found
+    answer: tuple[Problem, Fold | None] = p.memo["folded"]
+    return answer
 
 
 def _route(p: Problem) -> str:

@@ -15,7 +15,11 @@ X = torch.randn(1, 2, 8, 4)
 def test_choice():
     assert core.plan(X, X, X).backend == "fused"
     assert core.plan(X, X, X, dropout_p=0.1).backend == "reference"
-    assert core.plan(X, X, X, need=("entropy",)).backend == "reference"
+    assert core.plan(X, X, X, need=("entropy",)).backend == "fused"
+    grad = X.clone().requires_grad_()
+    assert core.plan(grad, X, X, need=("entropy",)).backend == "reference"
+    with torch.no_grad():
+        assert core.plan(grad, X, X, need=("entropy",)).backend == "fused"
     assert core.plan(X, X, X, backend="reference").backend == "reference"
 
 
@@ -33,11 +37,12 @@ def test_much_memory_for_the_square_of_the_length_is_avoided():
 
 
 def test_table_names_every_backend_its_memory_and_its_reasons():
-    text = str(core.plan(X, X, X, mask=masks.Window(1, 1), need=("entropy", "lse")))
+    x = X.clone().requires_grad_()
+    text = str(core.plan(x, x, x, mask=masks.Window(1, 1), need=("entropy", "lse")))
     head, fused, reference, tiled = text.splitlines()
     assert head.split() == ["backend", "GFLOP", "peak", "MB", "memory", "cannot", "serve", "because"]
     assert "O(L^2): a dense mask" in fused
-    assert fused.endswith("the kernel answers the output alone, not entropy, lse")
+    assert fused.endswith("entropy, lse: not differentiable here")
     assert reference.startswith("->  reference")
     assert "O(L^2): every weight is held" in reference
     assert tiled.split()[0] == "tiled"
