@@ -22,8 +22,9 @@ def limit_norms(x: Tensor, limit: float | None) -> Tensor:
     if limit is None:
         return x
     wide = torch.float64 if x.dtype == torch.float64 else torch.float32
-    norm = torch.linalg.vector_norm(x, dim=-1, keepdim=True, dtype=wide)
-    return x * (limit / norm.clamp(min=limit)).to(x.dtype)
+    norm: Tensor = torch.linalg.vector_norm(x, dim=-1, keepdim=True, dtype=wide)
+    shrinkage: Tensor = limit / norm.clamp(min=limit)
+    return x * shrinkage.to(x.dtype)
 
 
 def checked_limit(name: str, limit: float | None) -> float | None:
