@@ -4,6 +4,7 @@ from .attention import MultiheadAttention
 from .biases import AlibiBias, DistanceDecayBias, EdgeFeatureBias, RelativeBias, RelativeGridBias, TimeDecayBias
 from .block import BlockOutput, TransformerBlock
 from .encoder import Encoder, EncoderOutput
+from .hybrid import HybridBlock, LocalConvolution
 from .padding import zero_rows
 from .pooling import AttentionPooling, ClassTokenPooling, MeanPooling
 from .residual import MLP, DropPath, LayerScale
@@ -21,7 +22,9 @@ __all__ = [
     "EdgeFeatureBias",
     "Encoder",
     "EncoderOutput",
+    "HybridBlock",
     "LayerScale",
+    "LocalConvolution",
     "MeanPooling",
     "MultiheadAttention",
     "RelativeBias",
