@@ -222,6 +222,6 @@ def _inner_products(problem: Problem, allowed: Tensor, bias: Tensor | None) -> T
 
 
 def _quantile(parts: list[Tensor], q: float) -> float:
-    """The smallest of the numbers that a share q of them does not exceed."""
+    """The smallest of the numbers that is not exceeded by at least a share q of them."""
     values = torch.cat(parts).flatten().double()
     return float(values.kthvalue(max(1, -int(-q * len(values) // 1))).values)
