@@ -1,7 +1,33 @@
 """What a model's attention does: captured while it runs, measured and drawn. Works on models as they are."""
 
+from .ablation import ablated, all_heads
 from .capture import capture
+from .heads import Head, HeadProfile, Redundancy, effective_heads, head_profile, head_redundancy
+from .importance import HeadImportance, PruningCurve, ablation_importance, gradient_importance, pruning_curve
 from .records import Capture, Record
+from .relevance import relevance
+from .rollout import rollout
 from .watch import CaptureError, CaptureWarning
 
-__all__ = ["Capture", "CaptureError", "CaptureWarning", "Record", "capture"]
+__all__ = [
+    "Capture",
+    "CaptureError",
+    "CaptureWarning",
+    "Head",
+    "HeadImportance",
+    "HeadProfile",
+    "PruningCurve",
+    "Record",
+    "Redundancy",
+    "ablated",
+    "ablation_importance",
+    "all_heads",
+    "capture",
+    "effective_heads",
+    "gradient_importance",
+    "head_profile",
+    "head_redundancy",
+    "pruning_curve",
+    "relevance",
+    "rollout",
+]

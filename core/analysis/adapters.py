@@ -110,7 +110,7 @@ def after_timm(module: nn.Module, call: Finished) -> Call:
             bias = biases.Dense(attn_mask)
     problem = _pose(q, k, v, mask, bias, cast(float, module.scale))
     joined = call.child("norm", "proj").inputs[0]
-    return Call(problem, joined, lambda gradient: gradient.unflatten(-1, (H, -1)).transpose(1, 2))
+    return Call(problem, joined, lambda gradient: gradient.reshape(B, L, H, -1).transpose(1, 2))
 
 
 def after_torch(module: nn.Module, call: Finished) -> Call:
@@ -136,7 +136,8 @@ def after_torch(module: nn.Module, call: Finished) -> Call:
 
     def to_heads(gradient: Tensor) -> Tensor:
         gradient = gradient[None] if unbatched else gradient.transpose(0, axis)
-        return (gradient @ mha.out_proj.weight.detach()).unflatten(-1, (mha.num_heads, -1)).transpose(1, 2)
+        heads = gradient @ mha.out_proj.weight.detach()
+        return heads.reshape(*heads.shape[:-1], mha.num_heads, mha.head_dim).transpose(1, 2)
 
     return Call(problem, call.output[0], to_heads)
 

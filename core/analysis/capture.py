@@ -53,7 +53,7 @@ def capture(
     Args:
         model: Any module; afterwards nothing of the capture is left on it.
         quantities: From "entropy", "lse", "weights" and "inputs" (queries, keys, values and structure: what `rollout`
-            and `redundancy` work from without L x L tensors).
+            and `head_redundancy` work from without L x L tensors).
         statistics: Named means under the weights, sum_j w_ij f_ij: f is a mask (mass on its pairs), a bias (its mean),
             or a function from the `Problem` to (B, H, Lq).
         layers: Names or patterns (`*`, `?`) of modules; one that names a module chooses all inside it. None: all.
