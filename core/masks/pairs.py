@@ -8,10 +8,34 @@ from torch import Tensor
 from ..part import Pairs, Part
 from ..symbolic import check_range, expect_shape, expect_tensor, node
 from .base import Mask
+from .nearest import Metric, nearest, norm
 
 
 class PairMask(Mask):
     """A mask that lists its pairs, so that `need=("pair_weights",)` can answer one weight per head and pair."""
+
+    @property
+    def per_item(self) -> bool:
+        """Whether the items of the batch have lists of their own; else one list holds for all of them."""
+        raise TypeError(f"{type(self).__name__} must define per_item")
+
+    def pair_numbers(self, B: int, Lq: int, Lk: int) -> Tensor:
+        """Answer the number (b * Lq + i) * Lk + j of each place in the list; negative where it is unused.
+
+        Shapes:
+            Answer: int64; its axes are those of pair_weights without the heads.
+        """
+        raise TypeError(f"{type(self).__name__} must define pair_numbers")
+
+    def gather_listed(self, values: Tensor, numbers: Tensor, B: int, Lq: int, Lk: int) -> Tensor:
+        """Pick the listed pairs out of values at pairs with ascending numbers; those not there answer 0.
+
+        Shapes:
+            values: (H, P).
+            numbers: (P,).
+            Answer: as pair_weights.
+        """
+        raise TypeError(f"{type(self).__name__} must define gather_listed")
 
     def gather_pairs(self, dense: Tensor) -> Tensor:
         """Pick the listed pairs out of a dense (B, H, Lq, Lk) tensor; unused places answer 0."""
@@ -42,53 +66,73 @@ class Neighbours(PairMask):
 
     @classmethod
     def from_positions(
-        cls, x: Tensor, k: int, include_self: bool = True, *, keep: Tensor | None = None, block: int = 1024
+        cls,
+        x: Tensor,
+        k: int,
+        include_self: bool = True,
+        *,
+        metric: float | Metric = 2.0,
+        keep: Tensor | None = None,
+        block: int = 1024,
     ) -> Neighbours:
-        """Make the mask of the k nearest points in Euclidean distance; ties go to the lower index.
+        """Make the mask of the k nearest points in a metric; ties go to the lower index.
 
         Args:
             x: Positions; no gradient flows through the choice of neighbours.
             k: Number of neighbours, the point itself included if `include_self`.
             include_self: Whether a point is its own nearest neighbour, or never one.
+            metric: The p of a p-norm (2 is Euclidean, 1 Manhattan, math.inf the greatest difference), or a function
+                that answers the distances of a block of points from all of them. It is given x as it is, integers
+                too; only the order of the distances counts.
             keep: Which points are real. The others are nobody's neighbours and have none; the same goes for points
                 with a position that is not finite, which only see themselves.
             block: Queries per block of the distance computation, which bounds the memory to block * L distances.
 
         Shapes:
             x: (L, n) or (B, L, n).
+            metric: (rows, n), (L, n) -> (rows, L), or each with B before it.
             keep: (L,) or (B, L) bool, as x.
+
+        Raises:
+            ValueError: k is not in 1 ... L (or L - 1 without self), p is negative, or a shape does not fit.
+        """
+        expect_tensor("x", x)
+        expect_shape("x", x, x.ndim in (2, 3), "(L, n) or (B, L, n)")
+        points = x.detach()
+        distances = metric if callable(metric) else norm(metric)
+        found = []
+        for start in range(0, max(1, x.shape[-2]), block):
+            rows = points[..., start : start + block, :]
+            near = distances(rows, points)
+            expected = (*rows.shape[:-1], x.shape[-2])
+            expect_shape("metric(rows, x)", near, tuple(near.shape) == expected, f"{expected}")
+            found.append(nearest(near, k, include_self, keep, start))
+        return cls(torch.cat(found, dim=-2))
+
+    @classmethod
+    def from_distances(
+        cls, distances: Tensor, k: int, include_self: bool = True, *, keep: Tensor | None = None
+    ) -> Neighbours:
+        """Make the mask of the k nearest points from their distances; ties go to the lower index.
+
+        Args:
+            distances: The distance of each point (row) from each (column); it need not be symmetric, and NaN and
+                inf are never near.
+            k: Number of neighbours, the point itself included if `include_self`.
+            include_self: Whether a point is its own nearest neighbour, whatever its distance, or never one.
+            keep: Which points are real. The others are nobody's neighbours and have none.
+
+        Shapes:
+            distances: (L, L) or (B, L, L).
+            keep: (L,) or (B, L) bool, as distances.
 
         Raises:
             ValueError: k is not in 1 ... L (or L - 1 without self), or a shape does not fit.
         """
-        expect_tensor("x", x)
-        expect_shape("x", x, x.ndim in (2, 3), "(L, n) or (B, L, n)")
-        L = x.shape[-2]
-        most = L if include_self else L - 1
-        if not 1 <= k <= most:
-            raise ValueError(f"k is {k}, expected 1 to {most} for L={L}, include_self={include_self}")
-        if keep is not None:
-            expect_tensor("keep", keep, boolean=True)
-            expect_shape("keep", keep, keep.shape == x.shape[:-1], f"{tuple(x.shape[:-1])}")
-        points = x.detach() if x.dtype.is_floating_point else x.detach().double()
-        points = points if points.dtype == torch.float64 else points.float()
-        own = torch.arange(L, device=x.device)
-        found = []
-        for start in range(0, L, block):
-            rows = own[start : start + block]
-            # cdist's default may go through a matrix product, whose rounding breaks ties at random.
-            distance = torch.cdist(
-                points[..., start : start + block, :], points, compute_mode="donot_use_mm_for_euclid_dist"
-            )
-            itself = rows[:, None] == own
-            distance = torch.where(distance.isnan(), torch.inf, distance)
-            distance = distance.masked_fill(itself, -1.0 if include_self else torch.inf)
-            if keep is not None:
-                distance = torch.where(keep[..., None, :], distance, torch.inf)
-            nearest, index = distance.sort(dim=-1, stable=True)
-            used = ~torch.isposinf(nearest) if keep is None else ~torch.isposinf(nearest) & keep[..., rows, None]
-            found.append(torch.where(used, index, -1)[..., :k])
-        return cls(torch.cat(found, dim=-2) if found else own.new_empty(*x.shape[:-1], k))
+        expect_tensor("distances", distances)
+        square = distances.ndim in (2, 3) and distances.shape[-1] == distances.shape[-2]
+        expect_shape("distances", distances, square, "(L, L) or (B, L, L)")
+        return cls(nearest(distances.detach(), k, include_self, keep, 0))
 
     def _validate(self, B: int, H: int, Lq: int, Lk: int) -> None:
         expected = (Lq,) if self.index.ndim == 2 else (B, Lq)
@@ -110,6 +154,20 @@ class Neighbours(PairMask):
     def _at(self, pairs: Pairs) -> Tensor:
         index = self.index if self.index.ndim == 3 else self.index[None]
         return (pairs.of_items(index, pairs.query) == pairs.key[..., None]).any(dim=-1)[None]
+
+    @property
+    def per_item(self) -> bool:
+        """Whether the items of the batch have lists of their own; else one list holds for all of them."""
+        return self.index.ndim == 3
+
+    def pair_numbers(self, B: int, Lq: int, Lk: int) -> Tensor:
+        """Answer the number of each place in the list, (B, Lq, k); negative where it is unused."""
+        rows = torch.arange(B * Lq, device=self.index.device).view(B, Lq, 1)
+        return torch.where(self.index < 0, -1, rows * Lk + self.index)
+
+    def gather_listed(self, values: Tensor, numbers: Tensor, B: int, Lq: int, Lk: int) -> Tensor:
+        """Pick the listed pairs out of (H, P); the answer is (B, H, Lq, k)."""
+        return _at_numbers(values, numbers, self.pair_numbers(B, Lq, Lk)).transpose(0, 1)
 
     def gather_pairs(self, dense: Tensor) -> Tensor:
         """Pick the listed pairs out of (B, H, Lq, Lk); the answer is (B, H, Lq, k)."""
@@ -171,14 +229,42 @@ class Edges(PairMask):
         _, hit = look_up(torch.unique(edges), own)
         return hit
 
+    @property
+    def per_item(self) -> bool:
+        """Whether the items of the batch have lists of their own; else one list holds for all of them."""
+        return self.batch is not None
+
+    def pair_numbers(self, B: int, Lq: int, Lk: int) -> Tensor:
+        """Answer the number of each edge, (B, E), or (E,) where `batch` is given."""
+        key, query = self.edge_index.long()
+        item = torch.arange(B, device=key.device)[:, None] if self.batch is None else self.batch.long()
+        numbers: Tensor = (item * Lq + query) * Lk + key
+        return numbers
+
+    def gather_listed(self, values: Tensor, numbers: Tensor, B: int, Lq: int, Lk: int) -> Tensor:
+        """Pick the edges out of (H, P); the answer is (B, H, E), or (H, E) where `batch` is given."""
+        picked = _at_numbers(values, numbers, self.pair_numbers(B, Lq, Lk))
+        return self._of_own_head(picked if self.batch is not None else picked.transpose(0, 1))
+
     def gather_pairs(self, dense: Tensor) -> Tensor:
         """Pick the edges out of (B, H, Lq, Lk); the answer is (B, H, E), or (H, E) where `batch` is given."""
         key, query = self.edge_index
-        picked = dense[:, :, query, key] if self.batch is None else dense[self.batch, :, query, key].T
+        return self._of_own_head(dense[:, :, query, key] if self.batch is None else dense[self.batch, :, query, key].T)
+
+    def _of_own_head(self, picked: Tensor) -> Tensor:
+        """Put 0 where an edge belongs to another head, in (..., H, E)."""
         if self.head is None:
             return picked
-        own = self.head == torch.arange(dense.shape[1], device=dense.device)[:, None]
+        own = self.head == torch.arange(picked.shape[-2], device=picked.device)[:, None]
         return torch.where(own, picked, 0.0)
+
+
+def _at_numbers(values: Tensor, numbers: Tensor, wanted: Tensor) -> Tensor:
+    """Pick the values (H, P) whose numbers are wanted, (H, *S); 0 where a number is not there."""
+    if numbers.numel() == 0:
+        return values.new_zeros(values.shape[0], *wanted.shape)
+    place, hit = look_up(numbers, wanted)
+    return torch.where(hit, values.index_select(1, place.flatten()).view(-1, *place.shape), 0.0)
 
 
 def check_edges(owner: str, edge_index: Tensor, **per_edge: Tensor | None) -> None:

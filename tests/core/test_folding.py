@@ -154,7 +154,7 @@ def test_float32_error_at_and_below_the_limit(log_rate, share, length, seed):
 
 
 @pytest.mark.parametrize(("batch", "length"), [(0, 3), (2, 0), (1, 1)])
-@pytest.mark.parametrize("backend", sorted(core.backends.BACKENDS))
+@pytest.mark.parametrize("backend", ["fused", "reference", "tiled"])
 @pytest.mark.parametrize("mask", [None, CAUSAL, masks.Window(1, 0)], ids=str)
 def test_nothing_and_almost_nothing(batch, length, backend, mask):
     x = torch.randn(batch, H, length, D)

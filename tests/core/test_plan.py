@@ -33,13 +33,16 @@ def test_much_memory_for_the_square_of_the_length_is_avoided():
     assert core.plan(x, x, x).backend == "fused"
     assert core.plan(x, x, x, need=("entropy",)).backend == "tiled"
     assert core.plan(x, x, x, need=("weights",)).backend == "reference"
-    assert [c.cost.is_linear for c in core.plan(x, x, x).candidates] == [True, False, True]
+    linear = {c.backend: c.cost.is_linear for c in core.plan(x, x, x).candidates if not c.reasons}
+    assert linear == {"fused": True, "reference": False, "tiled": True}
 
 
 def test_table_names_every_backend_its_memory_and_its_reasons():
     x = X.clone().requires_grad_()
     text = str(core.plan(x, x, x, mask=masks.Window(1, 1), need=("entropy", "lse")))
-    head, fused, reference, tiled = text.splitlines()
+    head, *rows = text.splitlines()
+    assert len(rows) == len(core.backends.BACKENDS)
+    fused, reference, tiled = (next(r for r in rows if f" {n} " in r) for n in ("fused", "reference", "tiled"))
     assert head.split() == ["backend", "GFLOP", "peak", "MB", "memory", "cannot", "serve", "because"]
     assert "O(L^2): a dense mask" in fused
     assert fused.endswith("entropy, lse: not differentiable here")
@@ -52,7 +55,7 @@ def test_table_names_every_backend_its_memory_and_its_reasons():
 def test_flops_of_the_matrix_products_by_hand():
     """Forward: q k and w v, 2 * B * H * Lq * Lk * (D + Dv); backward twice that, or 2.5 times where it recomputes."""
     forward = 2 * 1 * 2 * 8 * 8 * (4 + 4)
-    fused, reference, _ = core.plan(X, X, X).candidates
+    fused, reference = (c for c in core.plan(X, X, X).candidates if c.backend in ("fused", "reference"))
     assert reference.cost.flops == 3 * forward
     assert fused.cost.flops == 3.5 * forward
     assert core.plan(X, X, X, mask=masks.Causal()).candidates[0].cost.flops == 3.5 * forward / 2
