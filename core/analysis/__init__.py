@@ -1,5 +1,6 @@
 """What a model's attention does: captured while it runs, measured and drawn. Works on models as they are."""
 
+from . import theory
 from .ablation import ablated, all_heads
 from .capture import capture
 from .heads import Head, HeadProfile, Redundancy, effective_heads, head_profile, head_redundancy
@@ -30,4 +31,5 @@ __all__ = [
     "pruning_curve",
     "relevance",
     "rollout",
+    "theory",
 ]

@@ -18,6 +18,7 @@ from .committee import (
     union_bound,
 )
 from .kernel import (
+    cross_validated_bandwidth,
     effective_bandwidth,
     free_energy,
     leave_one_out,
@@ -47,6 +48,7 @@ __all__ = [
     "accuracy",
     "approval_rates",
     "bracket",
+    "cross_validated_bandwidth",
     "dot_product_moments",
     "effective_bandwidth",
     "free_energy",

@@ -151,12 +151,15 @@ def _block(
     for first in range(0, items - 1, ITEMS):
         rivals.meet(first, min(ITEMS, items - 1 - first), generator, rules)
     named = torch.where(score > rivals.score, -1, rivals.named)
-    wins = {
-        "logits": lambda: (score.cumsum(0) > rivals.logit).sum(1),
-        "approval": lambda: torch.where(rivals.ahead, 0.0, 1 / (1.0 + rivals.level)).sum(1),
-        "plurality": lambda: sum(_plurality(part.T) for part in named.split(32, dim=1)),
-    }
-    return torch.stack([torch.as_tensor(wins[rule]()).double() for rule in rules])
+    won = []
+    for rule in rules:
+        if rule == "logits":
+            won.append((score.cumsum(0) > rivals.logit).sum(1).double())
+        elif rule == "approval":
+            won.append(torch.where(rivals.ahead, 0.0, 1 / (1.0 + rivals.level)).double().sum(1))
+        else:
+            won.append(torch.stack([_plurality(part.T) for part in torch.split(named, 32, dim=1)]).sum(0))
+    return torch.stack(won)
 
 
 def _plurality(named: Tensor) -> Tensor:
@@ -170,4 +173,4 @@ def _plurality(named: Tensor) -> Tensor:
     lead = votes.amax(1)
     tied = torch.where((votes == lead[:, None]) & (votes > 0), 1.0 / votes, 0.0).sum(1)  # items, each counted once
     wins = (named == -1).cumsum(1)
-    return torch.where(wins == lead, 1 / tied, 0.0).sum(0)
+    return torch.where(wins == lead, 1 / tied, 0.0).double().sum(0)

@@ -85,6 +85,29 @@ def test_leave_one_out_leaves_one_out():
     assert torch.autograd.gradcheck(lambda h: theory.leave_one_out(inputs, targets, h), [h])
 
 
+def test_cross_validation_finds_the_least_error():
+    """Beside Nelder and Mead on the criterion written out. The second feature is noise and gets the larger bandwidth."""
+    inputs = drawn(60, 2)
+    targets = torch.sin(2 * inputs[:, :1]) + 0.3 * drawn(60, 1, seed=1)
+    others = ~np.eye(60, dtype=bool)
+    y = targets[:, 0].numpy()
+
+    def criterion(log_h, x):
+        kernel = np.exp(-(((x[:, None] - x[None]) / np.exp(log_h)) ** 2).sum(2) / 2) * others
+        return ((kernel @ y / kernel.sum(1) - y) ** 2).mean()
+
+    one = theory.cross_validated_bandwidth(inputs[:, :1], targets).log().numpy()
+    grid = np.linspace(-3, 1, 200)
+    best = grid[np.argmin([criterion(h, inputs[:, :1].numpy()) for h in grid])]
+    assert one[0] == pytest.approx(best, abs=0.02)
+    two = theory.cross_validated_bandwidth(inputs, targets).log().numpy()
+    reached = criterion(two, inputs.numpy())
+    options = {"maxiter": 400, "fatol": 1e-12}
+    further = minimize(criterion, two, (inputs.numpy(),), "Nelder-Mead", options=options).fun
+    assert reached <= further * (1 + 1e-4)
+    assert two[1] > two[0] + 1
+
+
 @pytest.mark.parametrize("method", ["SLSQP", "trust-constr"])
 @pytest.mark.parametrize("temperature", [0.4, 2.0])
 def test_softmax_maximises_entropy_and_mean_logit(method, temperature):
@@ -157,6 +180,10 @@ def test_forbidden_keys_take_no_part():
         (lambda: theory.leave_one_out(drawn(1, 2), drawn(1, 1), 1.0), "inputs: expected at least 2 rows, got 1"),
         (lambda: theory.leave_one_out(drawn(4, 2), drawn(4, 1), 0.0), "bandwidth: expected positive numbers, got 0.0"),
         (lambda: theory.leave_one_out(drawn(4, 2), drawn(4, 1), torch.ones(3)), r"bandwidth: .* \(2,\), got \(3,\)"),
+        (
+            lambda: theory.cross_validated_bandwidth(torch.ones(4, 1), drawn(4, 1)),
+            "inputs: expected no constant feature",
+        ),
         (lambda: theory.maximum_entropy_weights(drawn(2), 0.0), "temperature: expected a positive number, got 0.0"),
         (lambda: theory.effective_bandwidth(drawn(2), 0.0), "scale and temperature: expected positive numbers"),
         (lambda: theory.temperature_for_mean(torch.tensor([0.0, 1.0]), 0.4), "mean: expected a number between 0.5 and"),
