@@ -176,6 +176,21 @@ def example(template: str, of_agent: bool, **fill: str) -> Sentence:
     return Sentence(text, text.index("it"), (first, second), int((agent if of_agent else place) == second))
 
 
+def minimal_pairs() -> list[tuple[str, Sentence, Sentence]]:
+    """The minimal pairs: one word differs, and with it what "it" stands for."""
+    animal = "the {a} didn't {v} the {p} because it was too {x}"
+    packing = "the {a} didn't fit into the {p} because it was too {x}"
+    cases = (
+        ("animal and street", animal, {"a": "animal", "p": "street", "v": "cross"}, "tired", "wide"),
+        ("drone and warehouse", animal, {"a": "drone", "p": "warehouse", "v": "enter"}, "damaged", "locked"),
+        ("box and bag", packing, {"a": "box", "p": "bag"}, "large", "small"),
+    )
+    return [
+        (name, example(template, True, x=one, **fill), example(template, False, x=other, **fill))
+        for name, template, fill, one, other in cases
+    ]
+
+
 def draw_bank(part: str, count: int, generator: torch.Generator) -> list[Sentence]:
     """Sentences with "bank"; one with two of them comes twice, asked about either."""
     out: list[Sentence] = []

@@ -23,7 +23,7 @@ from typing import NamedTuple
 
 import torch
 from _language import MASK, PAD, UNKNOWN, TextEncoder, Vocabulary, fingerprint, mean_sd, pad, versions
-from _sentences import TEST_SETS, TOPICS, Sentence, draw_bank, draw_it, draw_plain, example
+from _sentences import TEST_SETS, TOPICS, Sentence, draw_bank, draw_it, draw_plain, minimal_pairs
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
@@ -218,21 +218,6 @@ def leave_one_out(model: Reader, sentence: Sentence, vocabulary: Vocabulary) -> 
     return (logits[answer] - logits[1 - answer]) - (changed[:, answer] - changed[:, 1 - answer])
 
 
-def pairs() -> list[tuple[str, Sentence, Sentence]]:
-    """The minimal pairs: one word differs, and with it what "it" stands for."""
-    animal = "the {a} didn't {v} the {p} because it was too {x}"
-    packing = "the {a} didn't fit into the {p} because it was too {x}"
-    cases = (
-        ("animal and street", animal, {"a": "animal", "p": "street", "v": "cross"}, "tired", "wide"),
-        ("drone and warehouse", animal, {"a": "drone", "p": "warehouse", "v": "enter"}, "damaged", "locked"),
-        ("box and bag", packing, {"a": "box", "p": "bag"}, "large", "small"),
-    )
-    return [
-        (name, example(template, True, x=one, **fill), example(template, False, x=other, **fill))
-        for name, template, fill, one, other in cases
-    ]
-
-
 def draw_rows(panels: list[tuple[str, Sentence, Tensor, Tensor, str]], path: Path) -> None:
     """Two strips a sentence: the head's row at "it", and leave-one-out; the answer in the title."""
     import matplotlib
@@ -250,7 +235,7 @@ def draw_rows(panels: list[tuple[str, Sentence, Tensor, Tensor, str]], path: Pat
             weight, fall = float(row[place]), float(effect[place])
             axis.text(place, 1, f"{weight:.2f}", ha="center", va="center", color="w" if weight > 0.6 else "k", size=8)
             colour = "w" if abs(fall) > 0.6 * peak else "k"
-            axis.text(place, 0, f"{fall:.1f}", ha="center", va="center", color=colour, size=8)
+            axis.text(place, 0, f"{round(fall, 1) + 0.0:.1f}", ha="center", va="center", color=colour, size=8)
         for place in (sentence.at, *sentence.candidates):
             axis.axvline(place - 0.5, color="k", linewidth=0.6)
             axis.axvline(place + 0.5, color="k", linewidth=0.6)
@@ -332,7 +317,7 @@ def report_heads(models: list[Reader], vocabulary: Vocabulary, count: int, path:
     )
     model, head = models[0], heads[0]
     panels = []
-    for name, *both in pairs():
+    for name, *both in minimal_pairs():
         for sentence in both:
             batch = encode([sentence], vocabulary)
             row = model.rows(batch)[0, head.index]
@@ -343,7 +328,7 @@ def report_heads(models: list[Reader], vocabulary: Vocabulary, count: int, path:
     for _, sentence, row, effect, title in panels:
         print(f"\n{title}\n| {' | '.join(sentence.words)} |\n|{'---|' * len(sentence.words)}")
         print("| " + " | ".join(f"{weight:.2f}" for weight in row.tolist()) + " |")
-        print("| " + " | ".join(f"{fall:.1f}" for fall in effect.tolist()) + " |")
+        print("| " + " | ".join(f"{round(fall, 1) + 0.0:.1f}" for fall in effect.tolist()) + " |")
     draw_rows(panels, path)
     print(f"\nsaved {path}")
 
