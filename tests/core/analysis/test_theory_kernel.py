@@ -86,7 +86,7 @@ def test_leave_one_out_leaves_one_out():
 
 
 def test_cross_validation_finds_the_least_error():
-    """Beside a grid, and Nelder and Mead, on the criterion written out. The second feature is noise: a large bandwidth."""
+    """Beside a grid, and Nelder and Mead, on the criterion written out. The second feature is noise: large bandwidth."""
     inputs = drawn(60, 2)
     targets = torch.sin(2 * inputs[:, :1]) + 0.3 * drawn(60, 1, seed=1)
     others = ~np.eye(60, dtype=bool)
