@@ -56,25 +56,18 @@ class Listing:
         by_head = isinstance(pattern, Edges) and pattern.head is not None
         return cls((pattern,), pattern if by_head else None, count)
 
-    @property
-    def has_pair_mask(self) -> bool:
-        """Whether neighbours or edges are among the lists."""
-        return any(isinstance(mask, PairMask) for mask in self.lists)
-
     def numbers(self, B: int, Lq: int, Lk: int, device: torch.device) -> Tensor:
         """Answer the numbers of the listed pairs, ascending, each once.
 
         Shapes:
             Answer: (P,) int64.
         """
-        lists = {
-            kind: [_numbers(m, Lq, Lk, device) for m in self.lists if _per_item(m) is kind] for kind in (False, True)
-        }
-        found = lists[True]
-        if lists[False]:
-            shared = _ascending(lists[False])
-            found = [(shared + Lq * Lk * torch.arange(B, device=device)[:, None]).flatten(), *found]
-        return found[0] if not lists[True] else _ascending(found)
+        own = [_numbers(mask, Lq, Lk, device) for mask in self.lists if _per_item(mask)]
+        shared = [_numbers(mask, Lq, Lk, device) for mask in self.lists if not _per_item(mask)]
+        if not shared:
+            return _ascending(own)
+        everywhere = (_ascending(shared) + Lq * Lk * torch.arange(B, device=device)[:, None]).flatten()
+        return _ascending([everywhere, *own]) if own else everywhere
 
 
 def pairs_of(numbers: Tensor, B: int, H: int, Lq: int, Lk: int) -> Pairs:

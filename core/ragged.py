@@ -84,8 +84,8 @@ class Ragged:
         return rows.index_select(1, self.row)
 
     def sum(self, numbers: Tensor) -> Tensor:
-        """Sum over the pairs of each query, (H, P) to (H, R); 0 where it has none."""
-        return self._reduce(numbers, "sum", 0.0)
+        """Sum over the pairs of each query, (H, P) to (H, R), in float64: rows may be long; 0 where there are none."""
+        return self._reduce(numbers.double(), "sum", 0.0).to(numbers.dtype)
 
     def amax(self, numbers: Tensor) -> Tensor:
         """Answer the greatest number of each query, (H, P) to (H, R); -inf where it has none."""
@@ -93,8 +93,7 @@ class Ragged:
 
     def _reduce(self, numbers: Tensor, how: str, initial: float) -> Tensor:
         flat = numbers.reshape(-1)
-        found = torch.segment_reduce(flat, how, offsets=self.bounds, initial=initial, unsafe=True)
-        return found.view(self.H, self.R)
+        return torch.segment_reduce(flat, how, offsets=self.bounds, initial=initial, unsafe=True).view(self.H, self.R)
 
     def any(self, condition: Tensor) -> Tensor:
         """Say of each query whether it has a pair of which the condition holds, (H or 1, P) to (H or 1, R)."""

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from .. import dropout
 from ..cost import Cost
-from ..masks import Mask
+from ..masks import Mask, PairMask
 from ..pair_list import Listing, pairs_of
 from ..part import Pairs
 from ..problem import AttentionOutput, Problem, by_head
@@ -31,10 +31,11 @@ NAME = "gathered"
 def not_supported_reasons(problem: Problem) -> list[str]:
     """Say why this problem cannot be served; empty if it can."""
     p, reasons = problem, []
-    listing = _listing(p)
-    if listing is None or not listing.has_pair_mask:
+    pair_masks = [] if p.pattern is None else [m for m in p.pattern.leaves() if isinstance(m, PairMask)]
+    if not pair_masks or _listing(p) is None:
         reasons.append(
-            "the mask lists no pairs: expected Neighbours or Edges, alone, under | only with masks that list pairs"
+            "the mask lists no pairs: expected Neighbours or Edges, under | only with others that list pairs "
+            "(windows, global positions)"
         )
     if "weights" in p.need:
         reasons.append("weights: only listed pairs are computed; pair_weights answers those")
@@ -52,10 +53,12 @@ def cost(problem: Problem) -> Cost:
     pairs = p.B * p.Lq * p.Lk if listing is None else listing.count
     width, size = p.q.shape[3] + p.v.shape[3], p.compute_dtype.itemsize
     rows = p.B * (p.H * p.Lq + p.H // p.groups * p.Lk)
-    held = 8 + 4 * (p.bias is not None) + 3 * (p.dropout_p > 0) + 2 * len(p.need & {"entropy", "pair_weights"})
+    copies = 2 if p.B > 1 or p.q.dtype != p.compute_dtype else 1  # tables of q, k and v, heads first
+    held = 8 + 3 * (p.dropout_p > 0) + 2 * ("pair_weights" in p.need)  # numbers for each head and pair
+    places = 32 + 24 * (p.bias is not None)  # bytes for each pair
     return Cost(
         flops=6 * pairs * p.H * width,
-        peak_bytes=3 * size * rows * width + pairs * (held * size * p.H + 8 * 8),
+        peak_bytes=copies * size * rows * width + pairs * (held * size * p.H + places),
         memory="O(L d)" if listing is not None else "O(L^2): every pair is listed",
     )
 
