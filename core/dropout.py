@@ -35,7 +35,16 @@ def draw_seed(generator: torch.Generator | None, device: torch.device) -> Tensor
 
 
 def keep(
-    seed: Tensor, p: float, b: Tensor, h: Tensor, i: Tensor, j: Tensor, H: int, *, out: Tensor | None = None
+    seed: Tensor,
+    p: float,
+    b: Tensor,
+    h: Tensor,
+    i: Tensor,
+    j: Tensor,
+    H: int,
+    *,
+    out: Tensor | None = None,
+    words: Tensor | None = None,
 ) -> Tensor:
     """Answer which weights stay, each with probability 1 - p.
 
@@ -49,13 +58,14 @@ def keep(
         H: Number of query heads.
         out: Where to put the answer, as 0 and 1 if it is of another dtype: multiplying by floats is several times
             faster than filling where a bool says so.
+        words: int32 memory of the answer's shape to work in.
 
     Shapes:
         b, h, i and j broadcast against each other; the answer is bool (or as `out`) of that shape.
     """
     row = _mix(_mix(_mix(seed ^ _GOLDEN) ^ (b * H + h)) ^ i)
     column = _mix(_mix(seed) ^ j)
-    x = _signed(row) ^ _signed(column)
+    x = torch.bitwise_xor(_signed(row), _signed(column), out=words)
     x *= _STIR_1
     x ^= x >> 15
     x *= _STIR_2

@@ -20,6 +20,7 @@ References:
 
 from __future__ import annotations
 
+from functools import reduce
 from typing import NamedTuple
 
 import torch
@@ -80,7 +81,7 @@ def fold(p: Problem) -> Fold | None:
     sizes = (p.B, p.H, p.Lq), (p.B, p.k.shape[1], p.Lk)
     query = torch.cat([c.query.to(p.q.dtype).expand(*sizes[0], -1) for c in folded], dim=-1)
     key = torch.cat([c.key.to(p.q.dtype).expand(*sizes[1], -1) for c in folded], dim=-1)
-    row = torch.stack(torch.broadcast_tensors(*(c.row for c in folded))).sum(dim=0)[..., 0]
+    row = reduce(torch.add, (c.row for c in folded))[..., 0]
     return Fold(query, key, row, left)
 
 

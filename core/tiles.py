@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
@@ -12,7 +13,7 @@ from torch.utils import _pytree as pytree
 
 from . import dropout
 from .biases import Bias
-from .biases.base import per_head
+from .biases.base import DistanceBias, per_head
 from .masks import Extent, Mask
 from .part import Pairs, Part
 from .problem import Problem, by_head
@@ -23,15 +24,24 @@ class TileSize(NamedTuple):
     """Queries and keys of a tile, and the number of weights, over items and heads, that it should not exceed."""
 
     rows: int = 256
-    cols: int = 512
-    cells: int = 1 << 20
+    cols: int = 1024
+    cells: int = 1 << 21
 
 
 TILE = TileSize()
 
+LOG2E = math.log2(math.e)  # logits are kept in base 2 here: exp2 is several times faster than exp on the CPU
+FLOOR = -(2.0**14)  # a logit below its row's largest by this much, in base 2, is a weight of 0 in every dtype
+
 
 class Cut(Protocol):
-    """Which tiles there are. Each pair lies in at most one of them; one that lies in none counts as masked."""
+    """Which tiles there are. Each pair lies in at most one of them; one that lies in none counts as masked.
+
+    Attributes:
+        columns_repeat: Whether row tiles of the same items have the same columns.
+    """
+
+    columns_repeat: bool
 
     def size(self, whole: Part) -> tuple[int, int, int]:
         """Answer how many items, rows and columns a tile has at most."""
@@ -46,6 +56,8 @@ class Cut(Protocol):
 @dataclass(frozen=True)
 class Grid:
     """Every pair: tiles of `TILE`, side by side."""
+
+    columns_repeat = True
 
     def size(self, whole: Part) -> tuple[int, int, int]:
         """Answer how many items, rows and columns a tile has at most."""
@@ -129,6 +141,9 @@ class Work:
     def of(cls, p: Problem, seed: Tensor | None) -> Work:
         """Take a problem apart."""
         biases = tuple(p.bias.leaves()) if p.bias is not None else ()
+        biases = tuple(
+            sorted(biases, key=lambda bias: not isinstance(bias, DistanceBias))
+        )  # the cheapest to write first
         factor = 1.0
         if not isinstance(p.temperature, Tensor):
             factor = 1.0 / p.temperature
@@ -136,11 +151,11 @@ class Work:
             biases = tuple(_Tempered(bias, p.temperature) for bias in biases)
         learned = [tensor for bias in biases for tensor in bias.learned()]
         own = tuple(pytree.tree_map_only(Tensor, _detached, bias) for bias in biases)
-        bad = [None if finite.all() else ~finite for finite in (x.isfinite().all(dim=-1) for x in (p.q, p.k, p.v))]
+        bad = [_not_finite(x) for x in (p.q, p.k, p.v)]
         strange = any(not tensor.isfinite().all() for bias in own for _, tensor in bias.tensors())
         isolate = strange or any(b is not None for b in bad)
-        if isolate or p.q.dtype == torch.float64:
-            own = tuple(_Plain(bias) for bias in own)
+        exact = isolate or p.q.dtype == torch.float64
+        own = tuple(_Plain(bias) if exact else bias._ready() for bias in own)
         mask = p.pattern & p.padding if p.pattern is not None and p.padding is not None else p.pattern or p.padding
         return cls(p, mask, seed, own, factor, learned, (bad[0], bad[1], bad[2]), isolate)
 
@@ -152,21 +167,31 @@ class Work:
         """Answer the mask of a part; None if there is none."""
         return None if self.mask is None else self.mask._block(part)
 
-    def keep(self, part: Part) -> Tensor | None:
-        """Answer 1 for the weights of a part that dropout leaves and 0 for the others; None without dropout."""
+    def keep(self, part: Part, out: Tensor, words: Tensor) -> Tensor | None:
+        """Answer 1 for the weights of a part that dropout leaves and 0 for the others; None without dropout.
+
+        Shapes:
+            out, words: (items, H, rows, cols), the memory to put the answer in, and int32 words to work with.
+        """
         if self.seed is None:
             return None
         place = part.device
         b = torch.arange(part.items.start, part.items.stop, device=place)[:, None, None, None]
         h = torch.arange(part.H, device=place)[:, None, None]
         i = torch.arange(part.rows.start, part.rows.stop, part.step, device=place)[:, None]
-        shape = (part.items.stop - part.items.start, part.H, part.n_rows, part.n_cols)
-        out = torch.empty(shape, dtype=self.problem.compute_dtype, device=place)
-        return dropout.keep(self.seed, self.problem.dropout_p, b, h, i, part.col_positions(), part.H, out=out)
+        j = part.col_positions()
+        return dropout.keep(self.seed, self.problem.dropout_p, b, h, i, j, part.H, out=out, words=words)
+
+
+def _not_finite(x: Tensor) -> Tensor | None:
+    """Say which vectors are not finite; None if all are, which a look at the extremes tells."""
+    if x.numel() == 0 or torch.stack(x.detach().aminmax()).isfinite().all():
+        return None
+    return ~x.isfinite().all(dim=-1)
 
 
 class Tile(NamedTuple):
-    """One tile: its part, and S, the logits, -inf where masked. Both views share the buffer's memory.
+    """One tile: its part, and the logits in base 2, -inf where masked. Both views share the buffer's memory.
 
     Shapes:
         logits: (items, H, rows, cols).
@@ -190,20 +215,31 @@ class Tiler:
         self.Hk, self.groups = p.H // p.groups, p.groups
         self.whole = Part.whole(p.B, p.H, p.Lq, p.Lk, q.device)
         items, rows, cols = cut.size(self.whole)
-        self.memory = [q.new_empty(items * p.H * rows * cols) for _ in range(2)]
+        cells = items * p.H * rows * cols
+        self.memory = [q.new_empty(cells) for _ in range(2 if work.seed is None else 3)]
+        self.words = None if work.seed is None else q.new_empty(cells, dtype=torch.int32)
 
     def row_parts(self) -> Iterator[Part]:
         """Go through the row tiles, each with all of its keys."""
         return self.cut.row_parts(self.whole)
 
     def buffer(self, which: int, part: Part) -> tuple[Tensor, Tensor]:
-        """Answer buffer 0 or 1 in the shape of a part, and its view by key heads."""
+        """Answer buffer 0 or 1 (with dropout 2, too) in the shape of a part, and its view by key heads."""
+        return self._shape(self.memory[which], part)
+
+    def _shape(self, memory: Tensor, part: Part) -> tuple[Tensor, Tensor]:
         n = part.items.stop - part.items.start
-        memory = self.memory[which][: n * part.H * part.n_rows * part.n_cols]
+        memory = memory[: n * part.H * part.n_rows * part.n_cols]
         return (
             memory.view(n, part.H, part.n_rows, part.n_cols),
             memory.view(n * self.Hk, self.groups * part.n_rows, part.n_cols),
         )
+
+    def keep(self, part: Part) -> Tensor | None:
+        """Answer, in buffer 2, 1 for the weights that dropout leaves and 0 for the others; None without dropout."""
+        if self.words is None:
+            return None
+        return self.work.keep(part, self.buffer(2, part)[0], self._shape(self.words, part)[0])
 
     def by_query(self, x: Tensor, part: Part) -> Tensor:
         """Cut (B, H, Lq, d) to a part, by key heads: (items * Hk, groups * rows, d)."""
@@ -213,8 +249,15 @@ class Tiler:
         """Cut (B, Hk, Lk, d) to a part: (items * Hk, cols, d)."""
         return x[part.items, :, part.cols].flatten(0, 1)
 
-    def tiles(self, rows: Part, q: Tensor, differentiable: bool = False) -> Iterator[Tile]:
-        """Go through the tiles of a row that allow anything, with their logits; `differentiable` in backward."""
+    def tiles(self, rows: Part, q: Tensor, start: Tensor | None = None, differentiable: bool = False) -> Iterator[Tile]:
+        """Go through the tiles of a row that allow anything, with their logits.
+
+        Args:
+            rows: The row tile.
+            q: Its queries, by key heads, in base 2.
+            start: What is added to each row's logits, (items, H, rows, 1); None adds nothing.
+            differentiable: Whether the gradients of the biases will be asked for.
+        """
         for cols in self.cut.cols(rows):
             part = rows._replace(cols=cols)
             extent = self.work.extent(part)
@@ -224,16 +267,33 @@ class Tiler:
             if allowed is not None and not allowed.any():
                 continue
             logits, flat = self.buffer(0, part)
-            torch.bmm(q, self.by_key(self.k, part).mT, out=flat)
             evaluated = [bias._evaluate(part, differentiable) for bias in self.work.biases]
             poisoned = v_poisoned = None
             if self.work.isolate:
                 allowed, poisoned, v_poisoned = self._isolate(part, allowed, evaluated)
-            for bias, value in zip(self.work.biases, evaluated, strict=True):
-                bias._add_to(logits, value, self.work.factor)
+            self._add_up(logits, flat, part, q, evaluated, start)
             if allowed is not None:
                 logits.add_(torch.where(allowed, 0.0, -torch.inf))
             yield Tile(part, logits, flat, evaluated, poisoned, v_poisoned)
+
+    def _add_up(
+        self, logits: Tensor, flat: Tensor, part: Part, q: Tensor, evaluated: list[Tensor], start: Tensor | None
+    ) -> None:
+        """Put start + biases + scores into a tile, with as few passes over it as there can be."""
+        keys = self.by_key(self.k, part).mT
+        pairs = list(zip(self.work.biases, evaluated, strict=True))
+        factor = self.work.factor * LOG2E
+        if pairs:
+            bias, value = pairs.pop(0)
+            bias._write(logits, value, factor, start)
+        elif start is not None:
+            logits.copy_(start)
+        if evaluated or start is not None:
+            flat.baddbmm_(q, keys)
+        else:
+            torch.bmm(q, keys, out=flat)
+        for bias, value in pairs:
+            bias._add_to(logits, value, factor)
 
     def _isolate(self, part: Part, allowed: Tensor | None, evaluated: list[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
         """Mask pairs whose bias is -inf, say which rows see what is not finite, and clean the bias of it."""

