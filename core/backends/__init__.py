@@ -13,10 +13,10 @@ under torch.export or off the CPU; elsewhere only `fused` does, where it folds a
 
 from types import ModuleType
 
-from . import fused, gathered, reference, tiled
+from . import banded, fused, gathered, reference, tiled
 
 # In order of preference: "auto" takes the first one that can serve, and where that one would hold much memory for the
 # square of the length, the first one whose memory is linear.
-BACKENDS: dict[str, ModuleType] = {backend.NAME: backend for backend in (fused, gathered, reference, tiled)}
+BACKENDS: dict[str, ModuleType] = {backend.NAME: backend for backend in (fused, gathered, reference, banded, tiled)}
 
 __all__ = ["BACKENDS"]
