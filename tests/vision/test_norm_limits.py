@@ -42,6 +42,7 @@ def test_an_unknown_score_is_refused():
         VisionTransformer(**SMALL, score="dots")
 
 
+@pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated:FutureWarning")
 def test_torchscript_does_not_drop_a_limit():
     model = VisionTransformer(**SMALL).eval()
     with robust.defend(model, key_norm_limit=1.0), pytest.raises(ValueError, match="without limits of norms"):
