@@ -9,8 +9,8 @@ quality cue that says whether it is informative, and nothing about the class.
     no cue   `whole` with cues that are pure noise: nothing tells who is right, so no gate can know
 
 Trained where source 1 is informative for 80% of the tokens; tested on new tokens of that kind and, shifted, where
-source 3 is. Held out, mean ± sd over seeds: accuracy; AUROC of the gates for "this source is informative here"; mean gates;
-accuracy with a source missing. The cue keeps its meaning under the shift; `turned` shows what happens where it lies.
+source 3 is. Held out, mean ± sd over seeds: accuracy; AUROC of the gates for "this source is informative here"; mean
+gates; accuracy with a source missing. The cue keeps its meaning under the shift; `turned` shows what a lying cue does.
 
     python demos/core_gated_fusion.py [--fast] [--out FOLDER]
 """
@@ -222,10 +222,10 @@ def picture(results: dict[str, dict[str, list[list[Held]]]], path: Path) -> None
             error = [statistics.stdev(values) if len(values) > 1 else 0.0 for values in runs]
             at = [index + 0.27 * (kind - 1) for index in range(len(methods))]
             panel.bar(at, height, 0.26, yerr=error, capsize=2, color=colour, label=name)
+        names = [method.replace(" + ", "\n+ ").replace(" per ", "\nper ") for method in methods]
+        names = [one.replace("concatenation", "concat.") for one in names]
         panel.axhline(1 / CLASSES, color="black", linestyle=":", linewidth=1)
-        panel.set_xticks(
-            range(len(methods)), [method.replace(" + ", "\n+ ").replace(" per ", "\nper ") for method in methods]
-        )
+        panel.set_xticks(range(len(methods)), names)
         panel.tick_params(axis="x", labelsize=8)
         panel.set(ylabel="accuracy, held out", ylim=(0, 1.12), title=f"Task “{task}” (dotted: chance)")
         panel.legend(fontsize=8, ncols=3, loc="upper center")

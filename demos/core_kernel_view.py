@@ -197,9 +197,15 @@ def picture(x: Tensor, y: Tensor, logits: Tensor, found: list[tuple[float, Tenso
         q = torch.tensor([[norm, 0.0]], dtype=torch.float64)
         weights = core.attend(q[None, None], keys[None, None], keys[None, None], scale=1.0, need=("weights",)).weights
         h = theory.effective_bandwidth(torch.tensor(norm), 1.0).item()
-        second.plot(angle, weights.flatten() / weights.max(), linewidth=2.5, alpha=0.5, label=f"|q| = {norm:g}, attend")
+        second.plot(angle, weights.flatten() / weights.max(), linewidth=2.5, alpha=0.5, label=f"attend, |q| = {norm:g}")
         chord = (keys - torch.tensor([1.0, 0.0])).square().sum(1)
-        second.plot(angle, torch.exp(-chord / (2 * h**2)), "k--", linewidth=0.8, label=f"Gaussian, h = {h:g}")
+        second.plot(
+            angle,
+            torch.exp(-chord / (2 * h**2)),
+            "k--",
+            linewidth=0.8,
+            label="Gaussian kernel, $h = |q|^{-1/2}$" if norm == 16 else None,
+        )
     second.set(xlabel="angle between key and query (degrees)", ylabel="weight / largest weight", ylim=(0, 1.45))
     second.set_xticks([-180, -90, 0, 90, 180])
     second.set_title("The query's norm is a bandwidth")
@@ -222,6 +228,7 @@ def picture(x: Tensor, y: Tensor, logits: Tensor, found: list[tuple[float, Tenso
         third.annotate(f"T = {temperature:g}", point, (6, 4), textcoords="offset points", fontsize=8)
     third.plot([], [], ".", color="lightgrey", label="random distributions")
     third.set(xlabel="mean logit", ylabel="entropy (nats)", title="Softmax has the most entropy for its mean")
+    third.set_xlim(right=float(logits.max()) + 0.5)
     third.legend(fontsize=8, loc="lower left")
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=150)

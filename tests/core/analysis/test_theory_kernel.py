@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from scipy.optimize import Bounds, LinearConstraint, minimize
+from statsmodels.nonparametric.kernel_regression import KernelReg
 from torch.nn.functional import normalize
 
 import core
@@ -34,12 +35,9 @@ def test_nadaraya_watson_is_the_quotient_of_sums(h):
 
 
 def test_statsmodels_agrees():
-    regression = pytest.importorskip("statsmodels.nonparametric.kernel_regression")
     queries, inputs, targets = drawn(5, 2), drawn(30, 2, seed=1), drawn(30, 1, seed=2)
     h = [0.6, 1.1]
-    peer = regression.KernelReg(
-        targets[:, 0].numpy(), inputs.numpy(), "cc", reg_type="lc", bw=h, rng=np.random.default_rng(0)
-    )
+    peer = KernelReg(targets[:, 0].numpy(), inputs.numpy(), "cc", reg_type="lc", bw=h, rng=np.random.default_rng(0))
     ours = theory.nadaraya_watson(queries, inputs, targets, torch.tensor(h, dtype=torch.float64))
     np.testing.assert_allclose(ours[:, 0].numpy(), peer.fit(queries.numpy())[0], rtol=0, atol=1e-12)
 
@@ -86,7 +84,7 @@ def test_leave_one_out_leaves_one_out():
 
 
 def test_cross_validation_finds_the_least_error():
-    """Beside a grid, and Nelder and Mead, on the criterion written out. The second feature is noise: large bandwidth."""
+    """Beside a grid, and Nelder and Mead, on the criterion written out. The second feature is noise."""
     inputs = drawn(60, 2)
     targets = torch.sin(2 * inputs[:, :1]) + 0.3 * drawn(60, 1, seed=1)
     others = ~np.eye(60, dtype=bool)
