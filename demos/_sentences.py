@@ -191,6 +191,12 @@ def minimal_pairs() -> list[tuple[str, Sentence, Sentence]]:
     ]
 
 
+def adjective_of(sentence: Sentence) -> str:
+    """The adjective that decides what "it" stands for."""
+    known = {word for topic in TOPICS.values() for words in (topic.of_agent, topic.of_place) for word in sum(words, ())}
+    return next(word for word in sentence.words if word in known)
+
+
 def draw_bank(part: str, count: int, generator: torch.Generator) -> list[Sentence]:
     """Sentences with "bank"; one with two of them comes twice, asked about either."""
     out: list[Sentence] = []

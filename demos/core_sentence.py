@@ -16,16 +16,19 @@ Then one head, chosen on validation sentences: its row at "it", next to leave-on
 """
 
 import argparse
-import statistics
 import time
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
 from _language import MASK, PAD, UNKNOWN, TextEncoder, Vocabulary, fingerprint, mean_sd, pad, versions
-from _sentences import TEST_SETS, TOPICS, Sentence, draw_bank, draw_it, draw_plain, minimal_pairs
+from _sentences import TEST_SETS, TOPICS, Sentence, adjective_of, draw_bank, draw_it, draw_plain, minimal_pairs
+from _word_baselines import Baselines
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
+
+import core
+from core import masks
 
 DIM, DEPTH, HEADS = 48, 2, 4
 BATCH = (48, 24, 24)  # sentences with "it", with "bank", descriptions
@@ -52,36 +55,41 @@ def encode(sentences: list[Sentence], vocabulary: Vocabulary) -> Batch:
 
 
 class Reader(nn.Module):
-    """One encoder, three answers: a pointer from "it" to a noun, the sense of a "bank", a masked word."""
+    """One encoder, three answers: a head that points from "it" to a noun, the sense of a "bank", a masked word.
+
+    The pointing head is one more attention; its weights, over all words, are the answer's probabilities.
+    """
 
     def __init__(self, words: int) -> None:
         super().__init__()
         self.text = TextEncoder(words, DIM, DEPTH, HEADS, reach=8, dropout=0.1)
-        self.query, self.key = nn.Linear(DIM, DIM), nn.Linear(DIM, DIM)
+        self.pointer = core.MultiheadAttention(DIM, 1)
         self.sense = nn.Linear(DIM, 2)
         self.word = nn.Linear(DIM, words)
 
     def point(self, out: Tensor, batch: Batch) -> Tensor:
-        """Logits of the two nouns: (B, 2), query at "it" . key at the noun / sqrt(dim)."""
-        rows = torch.arange(len(out))
-        query = self.query(out[rows, batch.at])
-        return (self.key(out[rows[:, None], batch.candidates]) @ query[..., None])[..., 0] / DIM**0.5
+        """Log-weights of the pointing head from the asked word on every word: (B, L)."""
+        query = out[torch.arange(len(out)), batch.at][:, None]
+        answer = self.pointer(query, out, mask=masks.Padding(batch.ids != PAD), need=("weights",))
+        return answer.weights[:, 0, 0].clamp(min=1e-12).log()
 
     def read(self, out: Tensor, batch: Batch) -> Tensor:
         """Logits of river and money at the asked "bank": (B, 2)."""
         return self.sense(out[torch.arange(len(out)), batch.at])
 
     def forward(self, batch: Batch, kind: str) -> Tensor:
-        """Logits of the two answers: (B, 2); kind is "it" or "bank"."""
+        """Logits of the two answers: (B, 2); kind is "it" (the two nouns) or "bank"."""
         out = self.text(batch.ids)
-        return self.point(out, batch) if kind == "it" else self.read(out, batch)
+        return self.point(out, batch).gather(1, batch.candidates) if kind == "it" else self.read(out, batch)
 
     @torch.no_grad()
     def rows(self, batch: Batch) -> Tensor:
-        """Every head's weights from the asked word: (B, depth * heads, L)."""
-        layers = self.text(batch.ids, need=("weights",)).layers
-        weights = torch.cat([layer.weights for layer in layers], dim=1)
-        return weights[torch.arange(len(batch.ids)), :, batch.at]
+        """Every head's weights from the asked word, the pointing head last: (B, depth * heads + 1, L)."""
+        answer = self.text(batch.ids, need=("weights",))
+        weights = torch.cat([layer.weights for layer in answer.layers], dim=1)[
+            torch.arange(len(batch.ids)), :, batch.at
+        ]
+        return torch.cat([weights, self.point(answer.out, batch).exp()[:, None]], dim=1)
 
 
 class Corpus(NamedTuple):
@@ -123,7 +131,9 @@ def train(corpus: Corpus, vocabulary: Vocabulary, seed: int, steps: int) -> Read
         shown = torch.where(nameless & torch.isin(ids, nouns), UNKNOWN, ids)
         out = model.text(torch.where(hidden, MASK, shown))
         of_it, of_bank, _ = out.split(BATCH)
-        loss = cross_entropy(model.point(of_it, Batch(*(x[a] for x in it))), it.answer[a])
+        asked = Batch(ids[: len(a)], *(column[a] for column in it[1:]))
+        referent = asked.candidates.gather(1, asked.answer[:, None])
+        loss = -model.point(of_it, asked).gather(1, referent).mean()
         loss = loss + cross_entropy(model.read(of_bank, Batch(*(x[b] for x in bank))), bank.answer[b])
         loss = loss + cross_entropy(model.word(out[hidden]), ids[hidden])
         optimizer.zero_grad()
@@ -141,68 +151,30 @@ def accuracy(model: Reader, sentences: list[Sentence], vocabulary: Vocabulary) -
     return (logits.argmax(1) == batch.answer).float().mean().item()
 
 
-def features(sentence: Sentence, kind: str) -> list[str]:
-    """What a baseline sees of a sentence.
+class HeadReading(NamedTuple):
+    """What the rows at "it" of all heads show. Shapes: (depth * heads + 1,); the pointing head is the last.
 
-    bag: its words; pairs: its words and all unordered pairs of them; window: the words within 3 of the asked word and
-    of both nouns, with their offsets.
+    hits: how often the referent weighs more than the other noun. telling: mean weight of the adjective that decides.
     """
-    if kind == "bag":
-        return sentence.words
-    if kind == "pairs":
-        kinds = sorted(set(sentence.words))
-        return [*kinds, *(f"{one}+{other}" for i, one in enumerate(kinds) for other in kinds[i + 1 :])]
-    out = []
-    for name, place in zip("iab", (sentence.at, *(sentence.candidates or ())), strict=False):
-        for i in range(max(0, place - 3), min(len(sentence.words), place + 4)):
-            out.append(f"{name}{i - place}:{sentence.words[i]}")
-    return out
+
+    hits: Tensor
+    telling: Tensor
 
 
-class Baselines:
-    """Majority and logistic regressions on features of words, trained on as many sentences as given."""
-
-    kinds = ("bag", "pairs", "window")
-
-    def __init__(self, sentences: list[Sentence]) -> None:
-        from sklearn.feature_extraction.text import CountVectorizer
-        from sklearn.linear_model import LogisticRegression
-        from sklearn.pipeline import make_pipeline
-
-        answers = [sentence.answer for sentence in sentences]
-        self.majority = int(statistics.mean(answers) > 0.5)
-        self.models = {}
-        for kind in self.kinds:
-            count = CountVectorizer(analyzer=lambda sentence, kind=kind: features(sentence, kind), binary=True)
-            self.models[kind] = make_pipeline(count, LogisticRegression(C=10, max_iter=2000)).fit(sentences, answers)
-
-    def accuracy(self, sentences: list[Sentence]) -> dict[str, float]:
-        """Share of right answers of every baseline."""
-        answers = [sentence.answer for sentence in sentences]
-        out = {"majority": statistics.mean(answer == self.majority for answer in answers)}
-        for kind, model in self.models.items():
-            out[kind] = float(model.score(sentences, answers))
-        return out
-
-
-class Head(NamedTuple):
-    """One head and how often its weight from "it" is larger on the referent than on the other noun."""
-
-    index: int
-    validation: float
-    test: float
-
-    def __str__(self) -> str:
-        return f"block {self.index // HEADS + 1}, head {self.index % HEADS + 1}"
-
-
-def hit_rates(model: Reader, sentences: list[Sentence], vocabulary: Vocabulary) -> Tensor:
-    """For every head, the share of sentences where its row weighs the referent above the other noun: (heads,)."""
+def read_heads(model: Reader, sentences: list[Sentence], vocabulary: Vocabulary) -> HeadReading:
+    """Read the rows of all heads."""
     batch = encode(sentences, vocabulary)
     weights = model.rows(batch)
     nouns = weights.gather(2, batch.candidates[:, None].expand(-1, weights.shape[1], -1))
-    margin = nouns[:, :, 1] - nouns[:, :, 0]
-    return ((margin > 0) == batch.answer.bool()[:, None]).float().mean(0)
+    right = (nouns[:, :, 1] > nouns[:, :, 0]) == batch.answer.bool()[:, None]
+    places = torch.tensor([sentence.words.index(adjective_of(sentence)) for sentence in sentences])
+    telling = weights[torch.arange(len(weights)), :, places]
+    return HeadReading(right.float().mean(0), telling.mean(0))
+
+
+def head_name(index: int) -> str:
+    """A head of the encoder."""
+    return f"block {index // HEADS + 1}, head {index % HEADS + 1}"
 
 
 @torch.no_grad()
@@ -218,32 +190,46 @@ def leave_one_out(model: Reader, sentence: Sentence, vocabulary: Vocabulary) -> 
     return (logits[answer] - logits[1 - answer]) - (changed[:, answer] - changed[:, 1 - answer])
 
 
-def draw_rows(panels: list[tuple[str, Sentence, Tensor, Tensor, str]], path: Path) -> None:
-    """Two strips a sentence: the head's row at "it", and leave-one-out; the answer in the title."""
+class Panel(NamedTuple):
+    """A sentence with the rows at "it" of the pointing and of an encoder head, and leave-one-out: (L,) each."""
+
+    title: str
+    sentence: Sentence
+    pointing: Tensor
+    encoder: Tensor
+    effect: Tensor
+
+
+def draw_rows(panels: list[Panel], head: str, path: Path) -> None:
+    """Three strips a sentence: two heads' rows at "it", and leave-one-out; the answer in the title."""
     import matplotlib
 
     matplotlib.use("Agg")
     from matplotlib import pyplot as plt
 
-    figure, axes = plt.subplots(len(panels) // 2, 2, figsize=(15, 2.35 * (len(panels) // 2)), layout="constrained")
-    peak = max(float(effect.abs().max()) for *_, effect, _ in panels)
-    for axis, (_, sentence, row, effect, title) in zip(axes.flat, panels, strict=True):
-        length = len(sentence.words)
-        attention = axis.imshow(row[None], extent=(-0.5, length - 0.5, 0.5, 1.5), cmap="Blues", vmin=0, vmax=1)
-        change = axis.imshow(effect[None], extent=(-0.5, length - 0.5, -0.5, 0.5), cmap="RdBu_r", vmin=-peak, vmax=peak)
-        for place in range(length):
-            weight, fall = float(row[place]), float(effect[place])
-            axis.text(place, 1, f"{weight:.2f}", ha="center", va="center", color="w" if weight > 0.6 else "k", size=8)
-            colour = "w" if abs(fall) > 0.6 * peak else "k"
-            axis.text(place, 0, f"{round(fall, 1) + 0.0:.1f}", ha="center", va="center", color=colour, size=8)
-        for place in (sentence.at, *sentence.candidates):
+    count = len(panels) // 2
+    figure, axes = plt.subplots(count, 2, figsize=(15, 2.8 * count), layout="constrained")
+    peak = max(float(panel.effect.abs().max()) for panel in panels)
+    blues, reds, images = {"cmap": "Blues", "vmin": 0, "vmax": 1}, {"cmap": "RdBu_r", "vmin": -peak, "vmax": peak}, {}
+    for axis, panel in zip(axes.flat, panels, strict=True):
+        length = len(panel.sentence.words)
+        for level, values in ((2, panel.pointing), (1, panel.encoder), (0, panel.effect)):
+            colours = blues if level else reds
+            image = axis.imshow(values[None], extent=(-0.5, length - 0.5, level - 0.5, level + 0.5), **colours)
+            images[level] = image
+            for place, value in enumerate(values.tolist()):
+                dark = abs(value) > 0.6 * colours["vmax"]
+                label = f"{value:.2f}" if level else f"{round(value, 1) + 0.0:.1f}"
+                axis.text(place, level, label, ha="center", va="center", color="w" if dark else "k", size=8)
+        for place in (panel.sentence.at, *panel.sentence.candidates):
             axis.axvline(place - 0.5, color="k", linewidth=0.6)
             axis.axvline(place + 0.5, color="k", linewidth=0.6)
-        axis.set(ylim=(-0.5, 1.5), yticks=(1, 0), yticklabels=("attention", "leave one out"), aspect="auto")
-        axis.set_xticks(range(length), sentence.words, rotation=30, ha="right", rotation_mode="anchor")
-        axis.set_title(title, size=10)
-    figure.colorbar(attention, ax=axes, label="weight of the row at 'it'", shrink=0.8, pad=0.01)
-    figure.colorbar(change, ax=axes, label="fall of the logit margin", shrink=0.8, pad=0.02)
+        axis.set(ylim=(-0.5, 2.5), yticks=(2, 1, 0), aspect="auto")
+        axis.set_yticklabels(("pointing head", head, "leave one out"))
+        axis.set_xticks(range(length), panel.sentence.words, rotation=30, ha="right", rotation_mode="anchor")
+        axis.set_title(panel.title, size=10)
+    figure.colorbar(images[2], ax=axes, label="weight of the row at 'it'", shrink=0.8, pad=0.01)
+    figure.colorbar(images[0], ax=axes, label="fall of the margin (nats) without the word", shrink=0.8, pad=0.02)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=130)
     plt.close(figure)
@@ -272,7 +258,7 @@ def main() -> None:
     parser.add_argument("--fast", action="store_true", help="one seed, few steps: shows that it runs, not how well")
     parser.add_argument("--out", type=Path, default=Path("runs/core_sentence"), help="folder of the picture")
     arguments = parser.parse_args()
-    seeds, steps, count = (1, 40, 40) if arguments.fast else (3, 1000, 600)
+    seeds, steps, count = (1, 20, 20) if arguments.fast else (3, 1000, 600)
     torch.set_num_threads(1)  # the matrices are small: more threads only wait for each other
     started = time.perf_counter()
 
@@ -291,45 +277,51 @@ def main() -> None:
 
 
 def report_heads(models: list[Reader], vocabulary: Vocabulary, count: int, path: Path) -> None:
-    """Choose a head per model on new sentences of the training templates; test it; compare its row with the effect."""
+    """Choose encoder heads per model on new sentences of the training templates; test them; compare with the effect."""
     from scipy.stats import spearmanr
 
     validation = draw_it("train", count, torch.Generator().manual_seed(11))
     test = draw_it("held-out templates", count, torch.Generator().manual_seed(12))
-    heads, agreements = [], []
-    print('\nheads: how often the row at "it" weighs the referent above the other noun (chance 0.5)')
-    print("| seed | head chosen on validation | validation | held-out templates | mean of all heads there |")
-    print(f"|{'---|' * 5}")
+    agreements: dict[str, list[float]] = {"pointing head": [], "telling head": []}
+    print(
+        '\nrows at "it" on held-out templates. hits: the referent weighs more than the other noun (chance 0.5); the\n'
+        "pointing head is trained to. weight: on the adjective that decides. Encoder heads are chosen on validation"
+    )
+    print("| seed | pointing head, hits | encoder head of most hits | hits | encoder head of most weight | weight |")
+    print(f"|{'---|' * 6}")
+    tellers = []
     for seed, model in enumerate(models):
-        chosen, tested = hit_rates(model, validation, vocabulary), hit_rates(model, test, vocabulary)
-        index = int(chosen.argmax())
-        heads.append(Head(index, chosen[index].item(), tested[index].item()))
-        head = heads[-1]
-        print(f"| {seed} | {head} | {head.validation:.3f} | {head.test:.3f} | {tested.mean():.3f} |")
-        rows = model.rows(encode(test[:60], vocabulary))[:, index]
+        chosen, tested = (read_heads(model, sentences, vocabulary) for sentences in (validation, test))
+        hitting, telling = int(chosen.hits[:-1].argmax()), int(chosen.telling[:-1].argmax())
+        tellers.append(telling)
+        print(
+            f"| {seed} | {tested.hits[-1]:.3f} | {head_name(hitting)} | {tested.hits[hitting]:.3f} "
+            f"| {head_name(telling)} | {tested.telling[telling]:.3f} |"
+        )
+        rows = model.rows(encode(test[:60], vocabulary))
         for row, sentence in zip(rows, test[:60], strict=True):
             effect = leave_one_out(model, sentence, vocabulary).abs()
-            agreements.append(float(spearmanr(row[: len(effect)], effect).statistic))
-    print(f"chosen head on held-out templates: {mean_sd([head.test for head in heads])}")
-    print(
-        "Attention weight is not explanation. Rank correlation of that row with what leave-one-out changes in the\n"
-        f"answer: {mean_sd(agreements, 2)} over {len(agreements)} sentences (1: the same order, 0: none)."
-    )
-    model, head = models[0], heads[0]
-    panels = []
+            for name, index in (("pointing head", -1), ("telling head", telling)):
+                agreements[name].append(float(spearmanr(row[index, : len(effect)], effect).statistic))
+    print("\nAttention weight is not explanation. Rank correlation of a row with what leave-one-out changes:")
+    for name, values in agreements.items():
+        print(f"  {name}: {mean_sd(values, 2)} over {len(values)} sentences (1: the same order, 0: none)")
+    model, panels = models[0], []
     for name, *both in minimal_pairs():
         for sentence in both:
             batch = encode([sentence], vocabulary)
-            row = model.rows(batch)[0, head.index]
+            rows = model.rows(batch)[0]
             said = sentence.words[sentence.candidates[int(model(batch, "it").argmax())]]
             title = f"{name}: model says it = {said}, meant: {sentence.words[sentence.candidates[sentence.answer]]}"
-            panels.append((name, sentence, row, leave_one_out(model, sentence, vocabulary), title))
-    print(f"\nseed 0, {head}: weights of the row at 'it', and the fall of the margin without the word")
-    for _, sentence, row, effect, title in panels:
+            effect = leave_one_out(model, sentence, vocabulary)
+            panels.append(Panel(title, sentence, rows[-1], rows[tellers[0]], effect))
+    print(f"\nseed 0, rows at 'it': pointing head; {head_name(tellers[0])}; fall of the margin without the word (nats)")
+    for title, sentence, pointing, encoder, effect in panels:
         print(f"\n{title}\n| {' | '.join(sentence.words)} |\n|{'---|' * len(sentence.words)}")
-        print("| " + " | ".join(f"{weight:.2f}" for weight in row.tolist()) + " |")
+        for row in (pointing, encoder):
+            print("| " + " | ".join(f"{weight:.2f}" for weight in row.tolist()) + " |")
         print("| " + " | ".join(f"{round(fall, 1) + 0.0:.1f}" for fall in effect.tolist()) + " |")
-    draw_rows(panels, path)
+    draw_rows(panels, head_name(tellers[0]), path)
     print(f"\nsaved {path}")
 
 
