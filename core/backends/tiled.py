@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from ..cost import Cost
+from ..part import Part
 from ..problem import AttentionOutput, Problem
-from ..tiles import TILE, Grid
+from ..tiles import Grid
 from ..tiling import attend_by_tiles
 
 NAME = "tiled"
@@ -32,9 +33,11 @@ def cost(problem: Problem) -> Cost:
     p = problem
     width = p.q.shape[3] + p.v.shape[3]
     size = p.compute_dtype.itemsize
-    linear = 3 * size * p.B * p.H * (p.Lq + p.Lk) * width
-    cells = min(TILE.cells, p.B * p.H * p.Lq * p.Lk)
-    return Cost(flops=7 * p.B * p.H * p.Lq * p.Lk * width, peak_bytes=linear + 8 * cells * size, memory="O(L d)")
+    linear = 3 * size * p.B * p.H * (p.Lq + p.Lk) * width // 2
+    items, rows, cols = Grid().size(Part.whole(p.B, p.H, p.Lq, p.Lk, p.q.device))
+    buffers = 3 + 2 * (p.dropout_p > 0) + 2 * ("entropy" in p.need)
+    peak = linear + buffers * items * p.H * rows * cols * size
+    return Cost(flops=7 * p.B * p.H * p.Lq * p.Lk * width, peak_bytes=peak, memory="O(L d)")
 
 
 def run(problem: Problem, seed: Tensor | None) -> AttentionOutput:
