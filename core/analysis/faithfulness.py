@@ -43,7 +43,7 @@ def faithfulness(
     rank_permutations: int = 999,
     weight_permutations: int = 100,
     epsilon: float = 0.01,
-    adversary_steps: int = 150,
+    adversary_steps: int = 100,
     adversary_restarts: int = 2,
     seed: int = 0,
 ) -> FaithfulnessReport:

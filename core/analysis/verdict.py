@@ -47,7 +47,7 @@ class Finding:
 
     def __str__(self) -> str:
         answer = {True: "pass", False: "FAIL", None: "not run"}[self.passed]
-        return f"{answer:8s}{self.check:22s}{self.measured:38s}{self.rule}"
+        return f"{answer:8s}{self.check:22s}{self.measured:42s}{self.rule}"
 
 
 def judge(
