@@ -39,7 +39,7 @@ class Counted(NamedTuple):
 
     def pooled(self) -> Bracket:
         """Heads needed, from all seeds together."""
-        found = theory.bracket(self.won.sum(0), self.trials * len(self.won), TARGET)
+        found = theory.bracket_heads(self.won.sum(0), self.trials * len(self.won), TARGET)
         if found is None:
             raise RuntimeError(f"{self.won.shape[1]} heads do not reach {TARGET:.0%}: simulate more")
         return found
@@ -60,7 +60,7 @@ def play(sizes: list[int], needed: dict[Rule, list[int]], seeds: int, budget: in
             runs = []
             for seed in range(seeds):
                 generator = torch.Generator().manual_seed(1000 * number + 100_000 * index + seed)
-                runs.append(theory.simulate(COMMITTEE, items, heads, trials, generator, (rule,)).won[0])
+                runs.append(theory.simulate_retrieval(COMMITTEE, items, heads, trials, generator, (rule,)).won[0])
             results[number].append(Counted(torch.stack(runs), trials))
     return results
 
@@ -76,17 +76,17 @@ def plurality(sizes: list[int], trials: int) -> None:
     print(f"\none vote a head (plurality), simulated with {trials} trials:")
     print(f"| items L | accuracy of one head | accuracy of {MOST} heads | heads for {TARGET:.0%} |\n|{'---|' * 4}")
     for items in sizes:
-        curves = theory.simulate(
+        curves = theory.simulate_retrieval(
             COMMITTEE, items, MOST, trials, torch.Generator().manual_seed(items), rules=("plurality",)
         )
         share = curves.won[0] / trials
         reached = (share >= TARGET).nonzero()
-        found = theory.bracket(curves.won[0], trials, TARGET)
+        found = theory.bracket_heads(curves.won[0], trials, TARGET)
         if found is not None:
             needed = f"{found.estimate} [{found.low}, {found.high}]"
         else:
             needed = f"{int(reached[0]) + 1}, uncertain" if len(reached) else f"more than {MOST}"
-        alone = theory.accuracy(COMMITTEE, "logits", items, 1)
+        alone = theory.retrieval_accuracy(COMMITTEE, "logits", items, 1)
         print(f"| {items} | {share[0]:.3f} (exact {alone:.3f}) | {share[-1]:.3f} | {needed} |")
 
 
@@ -111,7 +111,7 @@ def picture(sizes: list[int], needed: dict[Rule, list[int]], results: list[list[
         line = [fit.intercept + fit.slope * math.log(items) for items in sizes]
         label = f"fit {fit.intercept:.1f} + {fit.slope:.2f} ln L, $R^2$ = {fit.r_squared:.3f}"
         left.plot(sizes, line, color=colour, label=label)
-        bounds = [theory.union_bound(COMMITTEE, rule, items, 1 - TARGET) for items in sizes]
+        bounds = [theory.union_bound_heads(COMMITTEE, rule, items, 1 - TARGET) for items in sizes]
         left.plot(sizes, bounds, "--", color=colour, linewidth=1, label=f"{names[rule]}, union bound")
     left.set_xscale("log", base=2)
     left.set(xlabel="items L (log scale)", ylabel="heads H", title=f"Heads needed for {TARGET:.0%} accuracy")
@@ -123,7 +123,7 @@ def picture(sizes: list[int], needed: dict[Rule, list[int]], results: list[list[
         share = counted.won.sum(0) / (counted.trials * len(counted.won))
         power = f"$2^{{{round(math.log2(sizes[index]))}}}$"
         right.plot(heads, share, "o", markersize=3, color=colour, label=f"L = {power}, simulated")
-        exact = [theory.accuracy(COMMITTEE, "approval", sizes[index], h) for h in heads]
+        exact = [theory.retrieval_accuracy(COMMITTEE, "approval", sizes[index], h) for h in heads]
         right.plot(heads, exact, color=colour, linewidth=1, label=f"L = {power}, exact")
     right.axhline(TARGET, color="grey", linestyle=":", linewidth=1)
     right.set(xlabel="heads H", ylabel="accuracy", title="Accuracy of yes/no votes (dotted: 99%)")
@@ -155,7 +155,7 @@ def main() -> None:
         print("|" + "---|" * 5)
         for index, items in enumerate(sizes):
             counted = results[number][index]
-            found, bound = counted.pooled(), theory.union_bound(COMMITTEE, rule, items, 1 - TARGET)
+            found, bound = counted.pooled(), theory.union_bound_heads(COMMITTEE, rule, items, 1 - TARGET)
             simulated = f"{found.estimate} [{found.low}, {found.high}]"
             trials = counted.trials * seeds
             print(f"| {items} | {trials} | {simulated} | {needed[rule][index]} | {bound:.1f} |")

@@ -9,13 +9,13 @@ from .committee import (
     Committee,
     LogFit,
     Rule,
-    accuracy,
     approval_rates,
     heads_needed,
     limiting_exponent,
     log_fit,
     pair_exponent,
-    union_bound,
+    retrieval_accuracy,
+    union_bound_heads,
 )
 from .kernel import (
     cross_validated_bandwidth,
@@ -26,7 +26,7 @@ from .kernel import (
     nadaraya_watson,
     temperature_for_mean,
 )
-from .retrieval import Bracket, Curves, bracket, simulate
+from .retrieval import Bracket, Curves, bracket_heads, simulate_retrieval
 from .scaling import (
     Moments,
     dot_product_moments,
@@ -45,9 +45,8 @@ __all__ = [
     "LogFit",
     "Moments",
     "Rule",
-    "accuracy",
     "approval_rates",
-    "bracket",
+    "bracket_heads",
     "cross_validated_bandwidth",
     "dot_product_moments",
     "effective_bandwidth",
@@ -60,11 +59,12 @@ __all__ = [
     "median_top_gap",
     "nadaraya_watson",
     "pair_exponent",
-    "simulate",
+    "retrieval_accuracy",
+    "simulate_retrieval",
     "softmax_jacobian",
     "softmax_jacobian_norm",
     "temperature_for_mean",
     "top_gap_survival",
-    "union_bound",
+    "union_bound_heads",
     "variance_standard_error",
 ]

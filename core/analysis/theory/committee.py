@@ -120,7 +120,7 @@ def limiting_exponent(committee: Committee, rule: Rule) -> float:
     raise ValueError(f"rule: expected 'logits' or 'approval', got {rule!r}")
 
 
-def union_bound(committee: Committee, rule: Rule, items: int, error: float = 0.01) -> float:
+def union_bound_heads(committee: Committee, rule: Rule, items: int, error: float = 0.01) -> float:
     """Heads that surely suffice: (L - 1) exp(-c H) <= error gives H = (ln(L - 1) - ln error) / c.
 
     Args:
@@ -136,7 +136,7 @@ def union_bound(committee: Committee, rule: Rule, items: int, error: float = 0.0
     return (math.log(items - 1) - math.log(error)) / pair_exponent(committee, rule)
 
 
-def accuracy(committee: Committee, rule: Rule, items: int, heads: int) -> float:
+def retrieval_accuracy(committee: Committee, rule: Rule, items: int, heads: int) -> float:
     """Probability that the committee finds the right item: exact, up to quadrature.
 
         logits    E Phi(S)^(L - 1),  S ~ N(|q| / s, noise^2 / s),  |q|^2 = s chi^2_(H d)
@@ -163,19 +163,19 @@ def accuracy(committee: Committee, rule: Rule, items: int, heads: int) -> float:
 
 
 def heads_needed(committee: Committee, rule: Rule, items: int, target: float = 0.99) -> int:
-    """Fewest heads whose exact `accuracy` reaches the target.
+    """Fewest heads whose exact `retrieval_accuracy` reaches the target.
 
     Between one head and the union bound, which suffices, by bisection: accuracy grows with heads. With votes that are
     whole numbers it may dip by a hair from one head to the next; the answer then is one of the crossings.
 
     Raises:
-        ValueError: As `accuracy`, or a target that is not between 0 and 1.
+        ValueError: As `retrieval_accuracy`, or a target that is not between 0 and 1.
     """
     _check(items, 1, 1 - target)
-    low, high = 0, math.ceil(union_bound(committee, rule, items, 1 - target))
+    low, high = 0, math.ceil(union_bound_heads(committee, rule, items, 1 - target))
     while high - low > 1:
         middle = (low + high) // 2
-        low, high = (low, middle) if accuracy(committee, rule, items, middle) >= target else (middle, high)
+        low, high = (low, middle) if retrieval_accuracy(committee, rule, items, middle) >= target else (middle, high)
     return high
 
 

@@ -1,7 +1,5 @@
 """Attention as kernel regression, and softmax as the answer to a maximum-entropy problem."""
 
-import math
-
 import torch
 from torch import Tensor
 
@@ -188,12 +186,11 @@ def temperature_for_mean(logits: Tensor, mean: float) -> float:
     average, top = x.mean().item(), x.max().item()
     if logits.dim() != 1 or not average < mean < top:
         raise ValueError(f"mean: expected a number between {average:.6g} and {top:.6g}, got {mean}")
-    below = math.inf if (x < top).sum() == 0 else top - x[x < top].max().item()
 
     def reached(inverse: float) -> float:
         return (torch.softmax(x * inverse, dim=-1) * x).sum().item()
 
-    low, high = 0.0, 1.0 / below
+    low, high = 0.0, 1.0 / (top - average)
     while reached(high) < mean and high < 1e300:
         low, high = high, 2 * high
     for _ in range(200):

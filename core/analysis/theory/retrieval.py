@@ -31,7 +31,7 @@ class Bracket(NamedTuple):
     high: int
 
 
-def simulate(
+def simulate_retrieval(
     committee: Committee,
     items: int,
     heads: int,
@@ -66,7 +66,7 @@ def simulate(
     return Curves(tuple(rules), won, trials)
 
 
-def bracket(won: Tensor, trials: int, target: float = 0.99, deviations: float = 1.96) -> Bracket | None:
+def bracket_heads(won: Tensor, trials: int, target: float = 0.99, deviations: float = 1.96) -> Bracket | None:
     """Heads needed for the target accuracy, from the wins of simulated committees of 1, 2, ... heads.
 
     The estimate is the first committee whose share of wins reaches the target; low and high are the first whose Wilson

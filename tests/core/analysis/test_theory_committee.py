@@ -25,25 +25,25 @@ def generator(seed=0):
 @pytest.mark.parametrize("number", [0, 1])
 def test_exact_accuracy_is_what_simulation_finds(items, number):
     trials = 8192
-    curves = theory.simulate(SMALL, items, 12, trials, generator(items))
+    curves = theory.simulate_retrieval(SMALL, items, 12, trials, generator(items))
     rule = curves.rules[number]
     for heads in (1, 3, 12):
-        exact = theory.accuracy(SMALL, rule, items, heads)
+        exact = theory.retrieval_accuracy(SMALL, rule, items, heads)
         error = math.sqrt(exact * (1 - exact) / trials)
         # queries of a block share their rivals: allow for trials that are not quite independent
         assert abs(curves.won[number, heads - 1].item() / trials - exact) < 6 * error
 
 
 def test_one_head_naming_items_is_one_head_adding_logits():
-    curves = theory.simulate(SMALL, 30, 2, 512, generator(1))
+    curves = theory.simulate_retrieval(SMALL, 30, 2, 512, generator(1))
     assert curves.won[0, 0] == curves.won[2, 0]
 
 
 def test_tiles_and_rules_do_not_matter(monkeypatch):
-    whole = theory.simulate(SMALL, 3000, 6, 512, generator(), ("logits",)).won / 512
+    whole = theory.simulate_retrieval(SMALL, 3000, 6, 512, generator(), ("logits",)).won / 512
     monkeypatch.setattr("core.analysis.theory.retrieval.ITEMS", 500)
-    tiled = theory.simulate(SMALL, 3000, 6, 512, generator(), ("logits",)).won / 512
-    exact = [theory.accuracy(SMALL, "logits", 3000, heads) for heads in range(1, 7)]
+    tiled = theory.simulate_retrieval(SMALL, 3000, 6, 512, generator(), ("logits",)).won / 512
+    exact = [theory.retrieval_accuracy(SMALL, "logits", 3000, heads) for heads in range(1, 7)]
     for share in (whole, tiled):
         assert share[0].tolist() == pytest.approx(exact, abs=0.06)
 
@@ -119,9 +119,9 @@ def test_heads_needed_lie_under_the_union_bound(rule):
     counts = []
     for items in (4, 64, 1024):
         needed = theory.heads_needed(SMALL, rule, items)
-        assert theory.accuracy(SMALL, rule, items, needed) >= 0.99
-        assert theory.accuracy(SMALL, rule, items, needed - 1) < 0.99
-        bound = theory.union_bound(SMALL, rule, items)
+        assert theory.retrieval_accuracy(SMALL, rule, items, needed) >= 0.99
+        assert theory.retrieval_accuracy(SMALL, rule, items, needed - 1) < 0.99
+        bound = theory.union_bound_heads(SMALL, rule, items)
         assert (items - 1) * math.exp(-theory.pair_exponent(SMALL, rule) * bound) == pytest.approx(0.01)
         assert needed <= math.ceil(bound)
         counts.append(needed)
@@ -154,9 +154,9 @@ def test_plurality_by_hand():
 def test_bracket_by_hand():
     """98, 99 and 99.9% of 1000: Wilson's 95% intervals are [.9692, .9870], [.9817, .9946], [.9944, .9998]."""
     won = torch.tensor([980.0, 990.0, 999.0])
-    assert theory.bracket(won, 1000) == theory.Bracket(2, 2, 3)
-    assert theory.bracket(won[:2], 1000) is None
-    assert theory.bracket(won, 1000, target=0.985) == theory.Bracket(1, 2, 3)
+    assert theory.bracket_heads(won, 1000) == theory.Bracket(2, 2, 3)
+    assert theory.bracket_heads(won[:2], 1000) is None
+    assert theory.bracket_heads(won, 1000, target=0.985) == theory.Bracket(1, 2, 3)
 
 
 def test_fit_of_a_line():
@@ -172,14 +172,20 @@ def test_fit_of_a_line():
     [
         (lambda: Committee(0, 1.0, 1.0), "head_size: expected at least 1, got 0"),
         (lambda: Committee(1, 0.0, 1.0), "noise: expected a positive number, got 0.0"),
-        (lambda: theory.accuracy(SMALL, "plurality", 4, 2), "rule: expected 'logits' or 'approval', got 'plurality'"),
+        (
+            lambda: theory.retrieval_accuracy(SMALL, "plurality", 4, 2),
+            "rule: expected 'logits' or 'approval', got 'plurality'",
+        ),
         (lambda: theory.pair_exponent(SMALL, "plurality"), "rule: expected 'logits' or 'approval'"),
         (lambda: theory.limiting_exponent(SMALL, "plurality"), "rule: expected 'logits' or 'approval'"),
-        (lambda: theory.accuracy(SMALL, "logits", 1, 2), "items: expected at least 2, got 1"),
-        (lambda: theory.accuracy(SMALL, "logits", 2, 0), "heads: expected at least 1, got 0"),
-        (lambda: theory.union_bound(SMALL, "logits", 2, 0.0), "error: expected a probability between 0 and 1, got 0.0"),
-        (lambda: theory.simulate(SMALL, 2, 256, 1, generator()), "heads, trials: expected .* got 2, 256, 1"),
-        (lambda: theory.simulate(SMALL, 2, 2, 1, generator(), ()), "rules: expected some of"),
+        (lambda: theory.retrieval_accuracy(SMALL, "logits", 1, 2), "items: expected at least 2, got 1"),
+        (lambda: theory.retrieval_accuracy(SMALL, "logits", 2, 0), "heads: expected at least 1, got 0"),
+        (
+            lambda: theory.union_bound_heads(SMALL, "logits", 2, 0.0),
+            "error: expected a probability between 0 and 1, got 0.0",
+        ),
+        (lambda: theory.simulate_retrieval(SMALL, 2, 256, 1, generator()), "heads, trials: expected .* got 2, 256, 1"),
+        (lambda: theory.simulate_retrieval(SMALL, 2, 2, 1, generator(), ()), "rules: expected some of"),
         (lambda: theory.log_fit(torch.ones(2), torch.ones(2)), "items and heads: expected .n,. with n >= 3"),
     ],
 )
