@@ -27,7 +27,7 @@ import core
 import vision
 from core.analysis.faithfulness import faithfulness
 from core.analysis.faithfulness_report import FaithfulnessReport
-from core.analysis.intervention import rewritten, uniform
+from core.analysis.intervention import rewritten, uniform_weights
 from core.analysis.planted import PlantedModel, call_planted, planted_items
 from core.analysis.units import Patches, Positions
 
@@ -50,8 +50,8 @@ def digits() -> tuple[Any, dict[str, tuple[Tensor, Tensor]]]:
     return data, parts
 
 
-def train(images: Tensor, labels: Tensor, seed: int, epochs: int, *, uniform_weights: bool = False) -> nn.Module:
-    """A vision transformer of 4 blocks; with uniform_weights its last attention averages, in training as later."""
+def train(images: Tensor, labels: Tensor, seed: int, epochs: int, *, averaging: bool = False) -> nn.Module:
+    """A vision transformer of 4 blocks; with averaging its last attention averages, in training as later."""
     torch.manual_seed(seed)
     model = vision.VisionTransformer(
         img_size=8,
@@ -67,7 +67,7 @@ def train(images: Tensor, labels: Tensor, seed: int, epochs: int, *, uniform_wei
     optimiser = torch.optim.AdamW(model.parameters(), lr=3e-3, weight_decay=0.1)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 3e-3, total_steps=steps, pct_start=0.2)
     order = torch.Generator().manual_seed(seed)
-    forced = rewritten(model.get_submodule(LAYER), uniform) if uniform_weights else nullcontext()
+    forced = rewritten(model.get_submodule(LAYER), uniform_weights) if averaging else nullcontext()
     with forced:
         for _ in range(epochs):
             for batch in torch.randperm(len(images), generator=order).split(64)[: len(images) // 64]:
@@ -166,10 +166,10 @@ def main() -> None:
         planted[name] = faithfulness(model, drawn, Positions("mask"), call=call_planted, seed=0, **effort)
         show(f"planted: {name}", planted[name], arguments.out / f"{name}.png")
 
-    models, averaging = [], []
+    models, uniform_models = [], []
     for seed in range(seeds):
         models.append(train(*parts["train"], seed, epochs))
-        averaging.append(train(*parts["train"], seed, epochs, uniform_weights=True))
+        uniform_models.append(train(*parts["train"], seed, epochs, averaging=True))
         print(f"\ntrained seed {seed}: {time.perf_counter() - started:.0f} s", flush=True)
     images, labels = (part[:items] for part in parts["test"])
     reports = [
@@ -179,7 +179,7 @@ def main() -> None:
             Patches(arguments.baseline, size=PATCH),
             labels=labels,
             other_seeds=[model for other, model in enumerate(models) if other != seed],
-            uniform_model=averaging[seed],
+            uniform_model=uniform_models[seed],
             seed=seed,
             **effort,
         )

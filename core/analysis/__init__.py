@@ -3,33 +3,44 @@
 from . import theory
 from .ablation import ablated, all_heads
 from .capture import capture
+from .faithfulness import faithfulness
+from .faithfulness_report import FaithfulnessReport
 from .heads import Head, HeadProfile, Redundancy, effective_heads, head_profile, head_redundancy
 from .importance import HeadImportance, PruningCurve, ablation_importance, gradient_importance, pruning_curve
+from .intervention import rewritten, uniform_weights
 from .records import Capture, Record
 from .relevance import relevance
 from .rollout import rollout
+from .units import Patches, Positions, Units
 from .watch import CaptureError, CaptureWarning
 
 __all__ = [
     "Capture",
     "CaptureError",
     "CaptureWarning",
+    "FaithfulnessReport",
     "Head",
     "HeadImportance",
     "HeadProfile",
+    "Patches",
+    "Positions",
     "PruningCurve",
     "Record",
     "Redundancy",
+    "Units",
     "ablated",
     "ablation_importance",
     "all_heads",
     "capture",
     "effective_heads",
+    "faithfulness",
     "gradient_importance",
     "head_profile",
     "head_redundancy",
     "pruning_curve",
     "relevance",
+    "rewritten",
     "rollout",
     "theory",
+    "uniform_weights",
 ]

@@ -25,7 +25,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from .intervention import Rewrite, uniform
+from .intervention import Rewrite, uniform_weights
 from .ranks import shuffled
 from .subject import Subject
 
@@ -140,7 +140,7 @@ def uniform_control(subject: Subject) -> tuple[Tensor, Tensor]:
     The model was not trained with uniform weights, so a large change does not show that the task needs attention; a
     small one shows that this model's output does not.
     """
-    with subject.opened(), subject.with_weights(uniform):
+    with subject.opened(), subject.with_weights(uniform_weights):
         output = subject.intact()
     return subject.variation(output), output
 

@@ -59,7 +59,7 @@ def faithfulness(
     The model is run in eval() and left as it was; no global random number is drawn. Nothing is retrained here:
     `other_seeds` and `uniform_model` are models that you trained. To train with uniform weights:
 
-        with rewritten(model.get_submodule(layer), uniform):
+        with rewritten(model.get_submodule(layer), uniform_weights):
             ...  # the training loop
 
     The model needs about n + 2 (random_orders + 5) (curve steps + 1) + weight_permutations forward passes of the whole

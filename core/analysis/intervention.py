@@ -20,12 +20,12 @@ from ..backends import reference
 from ..layers import MultiheadAttention, TorchMultiheadAttention
 from ..observe import observers
 from ..problem import AttentionOutput, Problem
+from .adapters import TIMM_MODULES
 
 Rewrite = Callable[[Tensor, Tensor], Tensor]
 """Takes the weights and which of them are allowed, (B, H, Lq, Lk) each; answers the weights to use. Answering the
 very tensor that it was given leaves the layer's output as it is."""
 
-TIMM_MODULES = ("timm.layers.attention", "timm.models.vision_transformer")
 SUPPORTED = (
     "core.MultiheadAttention, core.TorchMultiheadAttention, torch.nn.MultiheadAttention, timm.layers.Attention "
     "without attn_mask"
@@ -59,7 +59,7 @@ def rewritten(module: nn.Module, rewrite: Rewrite) -> Iterator[None]:
         yield
 
 
-def uniform(weights: Tensor, allowed: Tensor) -> Tensor:
+def uniform_weights(weights: Tensor, allowed: Tensor) -> Tensor:
     """A `Rewrite`: w'_ij = 1 / (number of keys that i may see); 0 in a row that may see none."""
     share = allowed.to(weights.dtype)
     return share / share.sum(-1, keepdim=True).clamp(min=1)

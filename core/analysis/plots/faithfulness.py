@@ -75,17 +75,18 @@ def _tests(axis: Any, report: FaithfulnessReport) -> None:
     ]
     if report.seeds is not None:
         rows.append((f"attention, {report.seed_models}\nother seed(s)", report.seeds, FREE_DIVERGENCE, "C3"))
+    beside = axis.get_yaxis_transform()  # x in shares of the panel, y in rows
     for place, (_, value, rule, colour) in enumerate(rows):
         errors = [[value.mean - value.low], [value.high - value.mean]]
         axis.barh(place, value.mean, xerr=errors, capsize=4, color=colour, alpha=0.85)
         axis.plot([rule, rule], [place - 0.45, place + 0.45], color="black", linestyle="--", linewidth=1.5)
         sign = "≥" if rule == OUTPUT_CHANGE else "≤"
-        axis.text(1.03, place, f"needed: {sign} {rule:g}", va="center", fontsize=9)
+        axis.text(0.98, place, f"needed: {sign} {rule:g}", va="center", ha="right", fontsize=9, transform=beside)
     axis.axvline(LIMIT, color="C3", linestyle=":", linewidth=1)
-    axis.text(LIMIT, -0.62, "ln 2", color="C3", ha="center", va="bottom", fontsize=9)
+    axis.text(LIMIT + 0.01, -0.66, "ln 2: largest JS", color="C3", va="top", fontsize=9)
     axis.set_yticks(range(len(rows)), [label for label, *_ in rows])
-    axis.set(xlim=(0, 1.3), ylim=(len(rows) - 0.4, -0.7), xticks=[0, 0.2, 0.4, 0.6, 0.8, 1.0])
-    axis.set_xlabel("output (blue): total variation;  attention (red): JS divergence in nats")
+    axis.set(xlim=(0, 1.5), ylim=(len(rows) - 0.4, -0.75), xticks=[0, 0.2, 0.4, 0.6, 0.8, 1.0])
+    axis.set_xlabel("change of output: total variation (blue)\nchange of attention: JS divergence, nats (red)")
     axis.set_title("Does the output depend on the weights?")
 
 

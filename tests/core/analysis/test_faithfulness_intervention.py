@@ -9,7 +9,7 @@ from torch import nn
 
 import core
 from core import masks
-from core.analysis.intervention import attention_layers, check_rewriting, recorded, rewritten, uniform
+from core.analysis.intervention import attention_layers, check_rewriting, recorded, rewritten, uniform_weights
 from core.observe import observers
 
 
@@ -60,7 +60,7 @@ def test_uniform_weights_average_the_values_of_the_allowed_keys():
     layer = core.MultiheadAttention(6, 2).double()
     x = torch.randn(1, 4, 6).double()
     x[:, 3] = torch.nan  # padding
-    with rewritten(layer, uniform):
+    with rewritten(layer, uniform_weights):
         out = layer(x, mask=masks.Padding(torch.tensor([3])))
     values = (x[0, :3] @ layer.v_proj.weight.T + layer.v_proj.bias).mean(0)
     expected = values @ layer.out_proj.weight.T + layer.out_proj.bias
@@ -130,7 +130,7 @@ def test_everything_is_restored_also_after_an_error(name):
     with torch.no_grad():
         before = model(x)
         first = next(iter(attention_layers(model).values()))
-        with pytest.raises(RuntimeError, match="on purpose"), rewritten(first, uniform):
+        with pytest.raises(RuntimeError, match="on purpose"), rewritten(first, uniform_weights):
             model(x)
             raise RuntimeError("on purpose")
         assert torch.equal(model(x), before)
@@ -167,7 +167,7 @@ def test_gradients_flow_through_new_weights():
 def test_a_failed_call_leaves_the_next_one_whole():
     layer = core.MultiheadAttention(4, 2)
     x = torch.randn(1, 3, 4)
-    with rewritten(layer, uniform):
+    with rewritten(layer, uniform_weights):
         expected = layer(x)
         with pytest.raises(ValueError, match="query"):
             layer(torch.randn(1, 3, 5))
@@ -178,12 +178,12 @@ def test_refusals():
     layer = core.MultiheadAttention(4, 2)
     x = torch.randn(1, 3, 4)
     with pytest.raises(TypeError, match=r"core\.MultiheadAttention.*got torch\.nn\.modules\.linear\.Linear"):
-        with rewritten(nn.Linear(2, 2), uniform):
+        with rewritten(nn.Linear(2, 2), uniform_weights):
             pass
     with rewritten(layer, lambda w, allowed: w[..., :2]), pytest.raises(ValueError, match=r"rewrite: .*\(1, 2, 3, 3\)"):
         layer(x)
     attention = timm_vit().blocks[0].attn
-    with rewritten(attention, uniform), pytest.raises(ValueError, match="attn_mask"):
+    with rewritten(attention, uniform_weights), pytest.raises(ValueError, match="attn_mask"):
         attention(torch.randn(1, 5, 192), attn_mask=torch.zeros(5, 5))
 
 
