@@ -137,8 +137,8 @@ def summary(results: list[Result]) -> str:
         ("mean specialisation (nats; at most ln 4 = 1.39)", [r.profile.specialisation.mean() for r in results]),
         (f"effective heads (of {DEPTH * HEADS})", [r.redundancy.effective for r in results]),
         ("rank correlation of the two importances (Spearman)", correlation),
-        ("area under the pruning curve, least important first (%)", [r.curve.ordered.mean() for r in results]),
-        ("area under the pruning curve, random orders (%)", [r.curve.random.mean() for r in results]),
+        ("test accuracy, mean over the curve: least important first (%)", [r.curve.ordered.mean() for r in results]),
+        ("test accuracy, mean over the curve: random orders (%)", [r.curve.random.mean() for r in results]),
     ]
     lines = [f"| over {len(results)} seed(s) | mean ± sd |\n|---|---|"]
     lines += [f"| {name} | {spread([float(v) for v in values])} |" for name, values in rows]

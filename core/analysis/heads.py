@@ -210,6 +210,8 @@ def effective_heads(similarity: Tensor) -> float:
 
 def _layers(seen: Capture) -> list[str]:
     names = list(seen.layers)
+    for record in seen.records:
+        record.require_weights()
     if not names:
         raise ValueError("seen holds no record, expected a capture in which the model was called")
     return names

@@ -41,19 +41,33 @@ class Record:
     statistics: Mapping[str, Tensor] = field(default_factory=lambda: MappingProxyType({}))
     inputs: Problem | None = None
 
+    @property
+    def has_all_weights(self) -> bool:
+        """Whether the weights of all heads and queries are held."""
+        return self.weights is not None and self.heads is None and self.rows is None
+
+    def require_weights(self) -> None:
+        """Raise unless the weights are held or can be computed.
+
+        Raises:
+            ValueError: Neither the weights of all heads and queries nor the inputs were captured.
+        """
+        if self.inputs is None and not self.has_all_weights:
+            raise ValueError(
+                f"quantities: {self.layer or 'the model itself'} was captured without 'inputs' and without the "
+                "'weights' of all heads and rows, expected one of them"
+            )
+
     def weights_of(self, rows: range) -> Tensor:
         """Answer the weights of some queries, (B, H, rows, Lk): those held, or computed from the inputs.
 
         Raises:
             ValueError: Neither the weights of all heads and queries nor the inputs were captured.
         """
-        if self.weights is not None and self.heads is None and self.rows is None:
+        self.require_weights()
+        if self.has_all_weights and self.weights is not None:
             return self.weights[:, :, rows.start : rows.stop]
-        if self.inputs is None:
-            raise ValueError(
-                f"quantities: {self.layer or 'the model itself'} was captured without 'inputs' and without the "
-                "'weights' of all heads and rows, expected one of them"
-            )
+        assert self.inputs is not None
         with torch.no_grad():
             found = solve(cut(self.inputs, rows=rows), ("weights",)).weights
         assert found is not None

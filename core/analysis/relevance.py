@@ -44,7 +44,7 @@ def relevance(
     layer's weights whole; both give the same numbers. Parameters' gradients are not touched.
 
     Args:
-        model: A model in evaluation mode, without activation checkpointing.
+        model: A model in evaluation mode, without reentrant activation checkpointing.
         score: Runs the model once and answers the score of each item, such as a class's logit.
         rows: Output tokens. None: all of them, an L x L answer.
         layers: Names or patterns of the attention modules, as in `capture`; they must be self-attention over one
@@ -93,8 +93,8 @@ def _gradients(model: nn.Module, score: Callable[[], Tensor], layers: str | Sequ
     def on_call(name: str, forward: int | None, call: Call) -> None:
         if call.attended is None or not call.attended.requires_grad:
             raise CaptureError(
-                f"model: the attention of {name or 'the model itself'} has no gradient; expected parameters, or an "
-                "input, that require grad"
+                f"model: the attention of {name or 'the model itself'} has no gradient; expected parameters or an "
+                "input that require grad, and no reentrant checkpoint around it"
             )
         calls.append((name, call))
 
@@ -110,8 +110,8 @@ def _gradients(model: nn.Module, score: Callable[[], Tensor], layers: str | Sequ
     for (name, call), gradient in zip(calls, gradients, strict=True):
         if gradient is None:
             raise CaptureError(
-                f"score: its gradient does not reach {name or 'the model itself'}; expected a model without activation "
-                "checkpointing whose score depends on every chosen layer"
+                f"score: its gradient does not reach {name or 'the model itself'}; expected a score that depends "
+                "on every chosen layer"
             )
         found.append(_Layer(name, call.problem, call.to_heads(gradient)))
     return found

@@ -96,10 +96,7 @@ def chain(seen: Capture) -> tuple[Record, ...]:
                 f"seen: expected self-attention over {L} tokens in every layer, got (B, H, Lq, Lk) = {record.sizes} in "
                 f"{record.layer!r}; choose layers by layers="
             )
-        if record.inputs is None and (record.weights is None or record.heads is not None or record.rows is not None):
-            raise ValueError(
-                f"seen: expected 'inputs', or the 'weights' of all heads and rows, got neither for {record.layer!r}"
-            )
+        record.require_weights()
     return records
 
 
@@ -123,7 +120,7 @@ def first_rows(record: Record, rows: Sequence[int] | None, start: Tensor | None)
 
 
 def _pulled(record: Record, r: Tensor) -> Tensor:
-    if record.weights is not None and record.heads is None and record.rows is None:
+    if record.has_all_weights and record.weights is not None:
         return r @ record.weights.to(r.dtype).mean(dim=1)
     assert record.inputs is not None
     return pull(record.inputs, r)

@@ -115,11 +115,11 @@ class Watch:
 
     def before(self, module: nn.Module, args: Any) -> None:
         """Note that a module starts (a global forward pre-hook)."""
+        if torch.compiler.is_compiling():
+            raise CaptureError("model: it is being compiled; capture the model without torch.compile")
         name = self.names.get(module)
         if name is None or _in_backward():
             return
-        if torch.compiler.is_compiling():
-            raise CaptureError(f"model: {_shown(name)} is being compiled; capture the model without torch.compile")
         self.stack.append(_Frame(module, name, self.calls))
         self.forwards += module is self.model
 
@@ -273,7 +273,7 @@ def _matches(pattern: str, name: str) -> bool:
 
 def _looks_like_attention(module: nn.Module) -> bool:
     name = type(module).__name__.lower()
-    return "attention" in name or "attn" in name
+    return "attention" in name or "attn" in name or isinstance(module, nn.MultiheadAttention)
 
 
 def _in_backward() -> bool:

@@ -46,14 +46,14 @@ def head_grid(weights: Mapping[str, Tensor], *, title: str | None = None, larges
     for row, (name, layer) in enumerate(weights.items()):
         for column in range(columns):
             axis = axes[row, column]
+            if row == 0:
+                axis.set_title(f"head {column}", fontsize=9)
             if column >= layer.shape[0]:
                 axis.axis("off")
                 continue
             image = axis.imshow(_array(layer[column]), cmap="Blues", vmin=0, vmax=top, aspect="auto")
             axis.tick_params(labelsize=6)
             axis.label_outer()
-            if row == 0:
-                axis.set_title(f"head {column}", fontsize=9)
             if column == 0:
                 axis.set_ylabel(f"{name}\nquery", fontsize=8)
             if row == len(weights) - 1:
@@ -232,12 +232,17 @@ def rollout_image(
     picture = _array((shown - low) / max(high - low, 1e-12))
     figure = new_figure(8.2, 3.7)
     left, right = figure.subplots(1, 2)
-    extent = (0, shown.shape[1], shown.shape[0], 0)
-    for axis, name in ((left, "image"), (right, "patches by weight")):
-        axis.imshow(picture, cmap="gray", extent=extent)
-        axis.set(xlabel="pixel", ylabel="pixel")
+    height, width = shown.shape[:2]
+    extent = (0, width, height, 0)
+    left.imshow(picture, cmap="gray", extent=extent)
+    layer = right.imshow(_array(relevance), cmap="inferno", extent=extent, interpolation="nearest", vmin=0)
+    brightness = picture if picture.ndim == 2 else picture.mean(axis=2)
+    if min(height, width) > 1 and high > low:
+        centres = [[0.5 + i for i in range(size)] for size in (width, height)]
+        right.contour(*centres, brightness, levels=[0.5], colors="white", linewidths=1)
+    for axis, name in ((left, "image"), (right, "its patches; outline of the image")):
+        axis.set(xlabel="pixel", ylabel="pixel", aspect="equal")
         axis.set_title(name, fontsize=10)
-    layer = right.imshow(_array(relevance), cmap="inferno", extent=extent, alpha=0.65, interpolation="nearest", vmin=0)
     figure.colorbar(layer, ax=right, label=label)
     if title:
         figure.suptitle(title, fontsize=11)
