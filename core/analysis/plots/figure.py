@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from ...extras import MissingExtraError
@@ -30,8 +31,8 @@ def require_scipy() -> tuple[Any, Any]:
         MissingExtraError: scipy, which comes with scikit-learn, is not installed.
     """
     try:
-        from scipy.cluster import hierarchy
-        from scipy.spatial.distance import squareform
+        hierarchy = import_module("scipy.cluster.hierarchy")
+        squareform = import_module("scipy.spatial.distance").squareform
     except ModuleNotFoundError as error:
         raise MissingExtraError("core.analysis.plots.head_similarity", error, "viz") from error
     return hierarchy, squareform

@@ -58,6 +58,7 @@ def head_grid(weights: Mapping[str, Tensor], *, title: str | None = None, larges
                 axis.set_ylabel(f"{name}\nquery", fontsize=8)
             if row == len(weights) - 1:
                 axis.set_xlabel("key", fontsize=8)
+    assert image is not None
     figure.colorbar(image, ax=axes, label="attention weight", shrink=0.9, pad=0.02)
     if title:
         figure.suptitle(title, fontsize=11)
@@ -155,7 +156,8 @@ def token_view(
     scale = ScalarMappable(Normalize(0, max(float(weights.max()), 1e-12)), "Oranges")
     for token, (left, row), weight in zip(tokens, places, weights.tolist(), strict=True):
         box = {"boxstyle": "square,pad=0.15", "facecolor": scale.to_rgba(weight), "edgecolor": "none"}
-        axis.text(left + 0.5, row, token, family="monospace", fontsize=10, va="center", bbox=box)
+        ink = "white" if weight > 0.7 * float(weights.max()) > 0 else "black"
+        axis.text(left + 0.5, row, token, family="monospace", fontsize=10, va="center", bbox=box, color=ink)
     figure.colorbar(scale, ax=axis, orientation="horizontal", label=label, aspect=50, fraction=0.12, shrink=0.8)
     if title:
         figure.suptitle(title, fontsize=11)
@@ -202,7 +204,7 @@ def head_similarity(redundancy: Redundancy, *, title: str | None = None) -> Figu
 
 
 def rollout_image(
-    image: Tensor, relevance: Tensor, *, title: str | None = None, label: str = "share of the answer's rollout"
+    image: Tensor, relevance: Tensor, *, title: str | None = None, label: str = "share of the rollout"
 ) -> Figure:
     """Draw an image, and beside it how much each of its patches counts.
 
