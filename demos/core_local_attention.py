@@ -95,7 +95,7 @@ def reach(mask: masks.Mask, depth: int, L: int) -> DistanceGradient:
     """Gradient of an encoder's middle output by distance, in float64."""
     torch.manual_seed(0)
     encoder = core.Encoder(16, depth, 2).double()
-    x = torch.randn(1, L, 16, dtype=torch.float64)
+    x = torch.randn(16, L, 16, dtype=torch.float64)
     return gradient_by_distance(lambda z: encoder(z, mask=mask), x, position=L // 2)
 
 
@@ -130,6 +130,8 @@ def plot(
     for name, values in seconds.items():
         used = [(L, value) for L, value in zip(lengths, values, strict=True) if value == value]
         left.plot(*zip(*used, strict=True), marker="o", label=name, linestyle="--" if name == "full" else "-")
+    first = seconds["window"][0]
+    left.plot(lengths, [0.7 * first * L / lengths[0] for L in lengths], ":", color="grey", label="proportional to L")
     left.set(xscale="log", yscale="log", xlabel="length L", ylabel="CPU time of a training step (s)")
     left.set_xticks(lengths, [str(L) for L in lengths])
     left.minorticks_off()
@@ -141,7 +143,13 @@ def plot(
     for depth in depths:
         field = fields["causal", depth]
         shown = field.norm > 0
-        right.plot(field.distance[shown], field.norm[shown], marker=".", color=f"C{depth}", label=f"{depth} layer(s)")
+        right.plot(
+            field.distance[shown],
+            field.norm[shown],
+            marker=".",
+            color=f"C{depth}",
+            label=f"{depth} layers" if depth > 1 else "1 layer",
+        )
         right.axvline(depth * back, color=f"C{depth}", linestyle=":", linewidth=1)
     right.set(yscale="log", xlabel="distance into the past (tokens)", ylabel="gradient norm of the output")
     right.set_title(f"causal window of {back}: reach by depth, dotted: depth x {back}")

@@ -221,7 +221,7 @@ def main() -> None:
     )
     parser.add_argument("--out", type=Path, default=Path("runs/core_memory"), help="folder of the picture")
     arguments = parser.parse_args()
-    lengths = {"auto": [4096, 8192, 12288], "dense": [1024, 2048, 4096]}
+    lengths = {"auto": [4096, 6144, 8192], "dense": [1024, 2048, 4096]}
     depths = [2, 4, 8, 16]
     if arguments.fast:
         lengths, depths = {"auto": [512, 1024], "dense": [256, 512]}, [1, 2]
@@ -237,7 +237,7 @@ def main() -> None:
     context.set_forkserver_preload(["torch", "core"])
     curves: Curves = {}
     backends: dict[str, str] = {}
-    with ProcessPoolExecutor(1, mp_context=context, max_tasks_per_child=1) as pool:
+    with ProcessPoolExecutor(2, mp_context=context, max_tasks_per_child=1) as pool:
         for job, (megabytes, backend) in zip(jobs, pool.map(measure, jobs), strict=True):
             curves.setdefault((job.name, job.route), []).append(megabytes)
             if job.route == "auto":
