@@ -34,7 +34,8 @@ from core.analysis.keywords import HeadFocus, head_focus, keyword_scores, token_
 
 DIM, DEPTH, HEADS = 64, 2, 4
 FOCUSED = DEPTH * HEADS // 4  # heads taken
-HIDDEN, RATE, MINIMUM, BATCH = 0.15, 3e-3, 2, 16
+HIDDEN, RATE, MINIMUM, BATCH = 0.25, 4e-3, 3, 16  # share of hidden words, of AdamW, occurrences of a known word, texts
+WINDOW = 40  # words of a text that a training step sees
 
 
 class Filler(nn.Module):
@@ -47,27 +48,29 @@ class Filler(nn.Module):
         self.offset = nn.Parameter(torch.zeros(words))
 
     def loss(self, ids: Tensor, generator: torch.Generator) -> Tensor:
-        """Mean cross-entropy at the hidden words, in nats; 15% of the words are hidden."""
+        """Mean cross-entropy at the hidden words, in nats; a quarter of the words is hidden."""
         hidden = (ids != PAD) & (torch.rand(ids.shape, generator=generator) < HIDDEN)
         out = self.text(torch.where(hidden, MASK, ids))[hidden]
         return cross_entropy(out @ self.text.embedding.weight.T + self.offset, ids[hidden])
 
 
-def train(texts: list[Tensor], words: int, seed: int, epochs: int) -> Filler:
-    """Masked-word prediction, AdamW, one cycle of the learning rate."""
+def train(texts: list[list[int]], words: int, seed: int, steps: int) -> Filler:
+    """Masked-word prediction on windows of WINDOW words, AdamW, one cycle of the learning rate."""
     torch.manual_seed(seed)
-    generator, order = torch.Generator().manual_seed(seed), random.Random(seed)
+    generator, draw = torch.Generator().manual_seed(seed), random.Random(seed)
     model = Filler(words)
     optimizer = torch.optim.AdamW(model.parameters(), lr=RATE)
-    steps = epochs * len(texts)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, total_steps=steps, pct_start=0.2)
-    for _ in range(epochs):
-        for ids in order.sample(texts, len(texts)):
-            loss = model.loss(ids, generator)
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            schedule.step()
+    for _ in range(steps):
+        rows = []
+        for text in draw.choices(texts, k=2 * BATCH):
+            begin = draw.randrange(max(len(text) - WINDOW, 0) + 1)
+            rows.append(text[begin : begin + WINDOW])
+        loss = model.loss(pad(rows), generator)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        schedule.step()
     return model.eval()
 
 
@@ -189,7 +192,7 @@ def main() -> None:
     parser.add_argument("--fast", action="store_true", help="one seed, few steps: shows that it runs, not how well")
     parser.add_argument("--out", type=Path, default=Path("runs/core_keywords"), help="folder of the picture")
     arguments = parser.parse_args()
-    seeds, epochs = (1, 2) if arguments.fast else (3, 15)
+    seeds, steps = (1, 30) if arguments.fast else (3, 700)
     torch.set_num_threads(1)  # the matrices are small: more threads only wait for each other
     started = time.perf_counter()
     print(versions("scikit-learn", "networkx") + ", 1 thread")
@@ -208,7 +211,7 @@ def main() -> None:
     choice = [document for document in choice if document.keywords]
     print(
         f"{len(training)} training, {len(choice)} choice, {len(told)} test texts (those without a keyword left out: "
-        f"{len(test) - len(told)}); seeds 0..{seeds - 1}, {epochs} epochs"
+        f"{len(test) - len(told)}); seeds 0..{seeds - 1}, {steps} steps"
     )
     test = told
     vocabulary = Vocabulary((document.words for document in training), MINIMUM)
@@ -234,7 +237,7 @@ def main() -> None:
     for seed in range(seeds):
         torch.manual_seed(seed)
         untrained = Filler(len(vocabulary)).eval()
-        model = train(texts, len(vocabulary), seed, epochs)
+        model = train([vocabulary.ids(d.words) for d in training], len(vocabulary), seed, steps)
         _print_loss(model, texts, batches(choice, vocabulary), seed)
         heads, before = focus(model, texts), focus(untrained, texts)
         alone = [(head,) for head in heads]

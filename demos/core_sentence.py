@@ -7,10 +7,11 @@ Three readings, learned together by one two-block encoder:
     bank  river or money, for every "bank" by itself; sentences with two of them may hold both senses
 
 Tested on arrangements of words that training never shows ("held-out templates"), on nouns that it never shows, and on
-adjectives that it shows only in plain descriptions ("the tired dog slept") under masked-word prediction, never in an
-"it" sentence. Beside it: the majority, a bag of words, word pairs, and a window of words around "bank".
+adjectives that it shows only in descriptions ("the tired dog lay down to rest") under masked-word prediction, never in
+an "it" sentence. Beside it: the majority, a bag of words, word pairs, and a window of words around "bank" or "it".
 
-Then one head, chosen on validation sentences: its row at "it", next to leave-one-out, for the minimal pairs.
+Then rows at "it", for the minimal pairs: that of the head that is trained to point, that of the encoder head that sees
+most of the deciding adjective (chosen on validation sentences), and leave-one-out beside them.
 
     python demos/core_sentence.py [--fast] [--out FOLDER]
 """

@@ -195,3 +195,32 @@ def test_a_ranking_is_scored_by_hand():
     assert scores.precision == [0.5] and scores.recall == [1.0] and scores.f1 == [pytest.approx(6 / 9)]
     assert scores.phrase_f1 == [pytest.approx(2 * 2 / (5 + 2))]  # two of: red fox, grey wolf, sleep, wolf, hare
     assert scores.covered == [1.0]
+
+
+def test_marks_of_words():
+    from _resolver import marks
+
+    role, shape, count, sentence = marks(item(FIRST))  # Ann met with Bo . She sang
+    assert role == [2, 0, 0, 2, 0, 1, 0]
+    assert shape == [4, 0, 0, 5, 1, 4, 0]
+    assert count == [1, 0, 0, 1, 0, 1, 0]
+    assert sentence == [2, 2, 2, 2, 2, 3, 3]
+
+
+def test_resolver_answers_with_weights_and_knows_no_order_of_names():
+    """The probabilities sum to 1; to call the names B and A in place of A and B only swaps theirs; padding is inert."""
+    from _resolver import Resolver, encode
+
+    torch.manual_seed(0)
+    vocabulary = Vocabulary([item(FIRST).words])
+    model = Resolver(len(vocabulary)).eval()
+    one, swapped = item(FIRST), item(SECOND, names=((3,), (0,)))
+    longer = one._replace(words=[*one.words, "and", "met", "Bo"])
+    with torch.no_grad():
+        alone, on_names = model(encode([one], vocabulary))
+        both, _ = model(encode([one, longer], vocabulary))
+        turned, _ = model(encode([swapped], vocabulary))
+    torch.testing.assert_close(alone.sum(1), torch.ones(1))
+    torch.testing.assert_close(both[:1], alone)
+    torch.testing.assert_close(turned[:, [0, 2, 1]], alone)
+    torch.testing.assert_close(on_names[:, -4:].mean(1), alone[:, 1:])
