@@ -240,7 +240,7 @@ def picture(results: dict[str, dict[str, list[list[Held]]]], path: Path) -> None
         label = "share of tokens where informative" if kind == 0 else None
         panels[-1].plot(at, shares, "k_", markersize=22, markeredgewidth=2, label=label)
     panels[-1].set_xticks(range(SOURCES), [f"source {source + 1}" for source in range(SOURCES)])
-    panels[-1].set(ylabel="mean gate", ylim=(0, 1.12), title="The gate follows the informative source")
+    panels[-1].set(ylabel="mean gate", ylim=(0, 1.12), title="Gate per token, task “whole”")
     panels[-1].legend(fontsize=8, loc="upper center")
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=150)
