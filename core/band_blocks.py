@@ -25,7 +25,7 @@ from .part import Pairs, Part
 from .problem import Problem, by_head
 
 ROWS = 64  # queries of a block; twice that for wide bands
-CELLS = 1 << 20  # numbers that a temporary of a batch of blocks, or of a piece, may hold
+CELLS = 1 << 21  # numbers that a temporary of a batch of blocks, or of a piece, may hold
 
 
 class Batch(NamedTuple):
@@ -185,6 +185,8 @@ class Blocks:
         p, place = self.problem, self.problem.q.device
         everything = torch.arange(p.Lk, device=place)
         for item, chosen in enumerate(self.everywhere):
+            if not chosen:
+                continue
             keys = torch.tensor(chosen, dtype=torch.int64, device=place)
             others = everything[torch.ones_like(everything, dtype=torch.bool).index_fill(0, keys, False)]
             queries = keys[keys >= p.Lk - p.Lq] - (p.Lk - p.Lq)
