@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ..band import TILE, Band, BandCut, band_of, global_positions
-from ..band_blocks import ROWS, Blocks
+from ..band_blocks import CELLS, ROWS, Blocks
 from ..band_kernel import attend_by_blocks
 from ..cost import Cost
 from ..problem import AttentionOutput, Problem, by_head
@@ -41,9 +41,9 @@ def cost(problem: Problem) -> Cost:
     rows = ROWS if _kernel_can(p) else TILE.rows
     pairs = p.B * p.H * (p.Lq * min(p.Lk, band.width + rows - 1 + chosen) + min(chosen, p.Lq) * p.Lk)
     width, size = p.q.shape[3] + p.v.shape[3], p.compute_dtype.itemsize
-    linear = 3 * size * p.B * p.H * (p.Lq + p.Lk) * width
-    held = 8 * min(TILE.cells, pairs)
-    return Cost(flops=7 * pairs * width, peak_bytes=linear + held * size, memory="O(L d)")
+    linear = 5 * size * p.B * p.H * (p.Lq + p.Lk) * width // 2
+    held = 4 * size * min(CELLS, pairs)
+    return Cost(flops=7 * pairs * width, peak_bytes=linear + held, memory="O(L d)")
 
 
 def run(problem: Problem, seed: Tensor | None) -> AttentionOutput:
