@@ -13,8 +13,8 @@ most ln 2 = .693).
 
 References:
     Jain & Wallace, Attention is not explanation, NAACL 2019, sections 4.2.1 (permutation) and 4.2.2 (adversarial).
-    Wiegreffe & Pinter, Attention is not not explanation, EMNLP 2019, sections 3.1 (uniform) and 3.2 (seeds). Their
-    adversarially trained models (section 4) are not built here.
+    Wiegreffe & Pinter, Attention is not not explanation, EMNLP 2019: the uniform-weights baseline and the variance over
+    seeds. Their diagnostic with frozen weights and their adversarially trained models are not built here.
 """
 
 from __future__ import annotations
@@ -120,12 +120,12 @@ def adversarial_attention(
         for _ in range(steps):
             with subject.opened(), torch.enable_grad():
                 weights = _masked_softmax(logits, subject.allowed)
-                with subject.with_weights(_constant(weights)):
-                    variation = subject.variation(subject.intact())
                 row = subject.read(weights)
                 divergence = jensen_shannon(row, original)
-                loss = PENALTY * (variation - 0.8 * epsilon).clamp(min=0) - divergence
-                (gradient,) = torch.autograd.grad(loss.sum(), [logits])
+                with subject.with_weights(_constant(weights)):  # backward inside: a checkpointed block runs again in it
+                    variation = subject.variation(subject.intact())
+                    loss = PENALTY * (variation - 0.8 * epsilon).clamp(min=0) - divergence
+                    (gradient,) = torch.autograd.grad(loss.sum(), [logits])
             best = _farther(best, Adversary(divergence.detach(), variation.detach(), row.detach()), epsilon)
             length = gradient.flatten(1).norm(dim=1).clamp(min=1e-8)
             logits.grad = gradient / length[:, None, None, None]

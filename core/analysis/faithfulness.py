@@ -63,7 +63,8 @@ def faithfulness(
             ...  # the training loop
 
     The model needs about n + 2 (random_orders + 5) (curve steps + 1) + weight_permutations forward passes of the whole
-    batch, and gradient_steps + adversary_restarts * adversary_steps with backward.
+    batch, and gradient_steps + adversary_restarts * adversary_steps with backward. The weights of all attention layers
+    are held, (B, H, L, L) each.
 
     Args:
         model: any module with an attention layer that `core.analysis.intervention` knows.

@@ -8,7 +8,8 @@ under insertion (trapezoid rule over f). Both measure the order together with th
 unlike anything the model was trained on, so compare orders under one baseline only, and with random orders.
 
 References:
-    Petsiuk et al., RISE: randomized input sampling for explanation of black-box models, BMVC 2018, section 4.2.
+    Petsiuk et al., RISE: randomized input sampling for explanation of black-box models, BMVC 2018 (the two
+    metrics).
 """
 
 from __future__ import annotations
@@ -81,8 +82,7 @@ def random_order(subject: Subject, *, orders: int, generator: torch.Generator, s
     if orders < 1:
         raise ValueError(f"orders: expected at least 1, got {orders}")
     drawn = [
-        deletion_insertion(subject, shuffled(subject.valid, generator).to(subject.x.dtype), steps=steps)
-        for _ in range(orders)
+        deletion_insertion(subject, shuffled(subject.valid, generator).double(), steps=steps) for _ in range(orders)
     ]
     deletion = torch.stack([c.deletion for c in drawn]).mean(0)
     return Curves(drawn[0].fractions, deletion, torch.stack([c.insertion for c in drawn]).mean(0))

@@ -193,7 +193,12 @@ class Subject:
     def distribution(self, output: Tensor) -> Tensor:
         """Probabilities of the classes, (B, C)."""
         if self._distribution is not None:
-            return self._distribution(output)
+            probabilities = self._distribution(output)
+            if probabilities.dim() != 2 or len(probabilities) != len(self._raw):
+                raise ValueError(
+                    f"distribution: expected probabilities ({len(self._raw)}, C), got {tuple(probabilities.shape)}"
+                )
+            return probabilities
         if output.dim() == 1 or (output.dim() == 2 and output.shape[1] == 1):
             return self._binary_logits(output).softmax(1)
         if output.dim() != 2:

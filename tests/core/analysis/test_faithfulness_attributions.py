@@ -228,6 +228,7 @@ def test_refusals():
         ({"layer": "head"}, "layer: .*pooling.attention, got 'head'"),
         ({"row": 1}, "row: .*0 to 0, got 1"),
         ({"target": lambda y: y}, r"target: .*\(2,\), got \(2, 3\)"),
+        ({"distribution": lambda y: y[0]}, r"distribution: .*\(2, C\), got \(3,\)"),
         ({"call": lambda *_: None}, "call: .*got NoneType"),
     ):
         with pytest.raises(ValueError, match=message):

@@ -179,3 +179,24 @@ class Wrapped(nn.Module):
 
     def forward(self, x, keep=None):
         return self.model(x, keep)
+
+
+class Checkpointed(nn.Module):
+    def __init__(self, checkpoint):
+        super().__init__()
+        self.encoder = core.Encoder(6, 2, 2, checkpoint=checkpoint)
+        self.head = nn.Linear(6, 3)
+
+    def forward(self, x):
+        return self.head(self.encoder(x).mean(1))
+
+
+def test_activation_checkpointing_changes_nothing():
+    found = []
+    for checkpoint in (False, True):
+        torch.manual_seed(0)
+        model, x = Checkpointed(checkpoint).double(), torch.randn(3, 4, 6).double()
+        subject = Subject(model, x, Positions(), layer="encoder.blocks.0.attention")
+        found.append(adversarial_attention(subject, epsilon=0.05, generator=generator(), steps=8, restarts=1))
+    assert found[0].divergence.max() > 0
+    torch.testing.assert_close(found[0], found[1], rtol=0, atol=1e-10)
