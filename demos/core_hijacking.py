@@ -25,8 +25,11 @@ import torch
 import core
 from core import robust
 
-DEFENCES = {"plain": "plain", "limits": "limited norms", "cosine": "cosine scores"}
+DEFENCES = {"plain": "plain dot products", "limits": "limited norms", "cosine": "cosine scores"}
 COLOURS = {"plain": "C3", "limits": "C0", "cosine": "C2"}
+MARKERS = {"plain": "o", "limits": "s", "cosine": "^"}
+TOKENS = (("within", "found"), ("within", "random"), ("beyond", "found"), ("beyond", "random"))
+EPOCHS = {"digits": 25, "events": 3}
 FACTORS = tuple(10 ** (n / 2) for n in range(9))
 
 
@@ -40,6 +43,8 @@ class Result(NamedTuple):
 
 
 Results = dict[tuple[str, str], list[Result]]
+Costs = dict[str, tuple[float, float, float]]
+"""Accuracy, bound and attention taken, by defence."""
 
 
 def attack_digits(model: torch.nn.Module, parts: systems.Parts, seed: int, fast: bool) -> Result:
@@ -68,13 +73,13 @@ def attack_events(model: torch.nn.Module, parts: systems.Parts, seed: int, fast:
         low = -high
         low[0] = high[0] = -1.0  # no mark: by the rule this event changes nothing
         steps = 3 if fast else 20
-        success, token, place = systems.attack(model, systems.insert, positive, low, high, seed, tries=8, steps=steps)
+        success, token, place = systems.attack(model, systems.insert, positive, low, high, seed, tries=4, steps=steps)
         assert torch.equal(systems.rule(systems.insert(positive.test.x, token, place)), positive.test.y)
         found.append(success)
     return Result(float(systems.right(model, parts.test).double().mean()), audit, *found)
 
 
-def wrapped(model: torch.nn.Module, parts: systems.Parts) -> dict[str, tuple[float, str]]:
+def wrapped(model: torch.nn.Module, parts: systems.Parts) -> Costs:
     """Accuracy and bound of a plainly trained model with defences put in afterwards."""
     clean = robust.calibrate(model, parts.train.x.split(500), quantile=0.99)
     derived = systems.options("limits", 16)
@@ -107,7 +112,22 @@ def peak(audit: robust.Audit, level: str) -> float:
     return max(f.peak for f in audit.select(level))
 
 
-def print_tables(results: Results, costs: list[dict[str, tuple[float, float, float]]]) -> None:
+def print_setting(seeds: int) -> None:
+    """Versions, seeds, data and what is derived."""
+    parts, data = systems.digits_data()
+    print(f"attention-suite {core.__version__}, torch {torch.__version__}, {torch.get_num_threads()} thread")
+    print(f"seeds 0..{seeds - 1}, epochs {EPOCHS} (with --fast 1)")
+    print(f"digits: {data.describe_split()}, {parts.fingerprint}")
+    print(f"events: drawn, seed 0: {systems.event_data(0).fingerprint}")
+    width = robust.width_for(systems.BOUND, systems.KEYS)
+    at_17 = float(robust.capture_bound(17, width))
+    print(
+        f"derived: logits of a query differ by at most w = {width:.4f}, so that one key of {systems.KEYS} takes at most"
+    )
+    print(f"e^w / (e^w + {systems.KEYS - 1}) = {systems.BOUND}, and one of the 17 keys of the digits model {at_17:.3f}")
+
+
+def print_tables(results: Results, costs: list[Costs]) -> None:
     """Accuracy, audit and attacks of the trained models; the price of defences put in afterwards."""
     print("\n| system | trained with | accuracy | cost | one key takes: mean | of one query | by the input | bound |")
     print("|---|---|---|---|---|---|---|---|")
@@ -132,66 +152,73 @@ def print_tables(results: Results, costs: list[dict[str, tuple[float, float, flo
     for name in costs[0]:
         accuracy, bound, taken = zip(*(cost[name] for cost in costs), strict=True)
         print(f"| {name} | {spread(accuracy, 4)} | {spread(taken)} | {spread(bound)} |")
+    bounded = [row.audit for (_, defence), rows in results.items() if defence != "plain" for row in rows]
+    plain = [row.audit.captured("key") for (_, defence), rows in results.items() if defence == "plain" for row in rows]
+    print(f"\nplain models: least captured {min(plain):.4f} (target: above .99)")
+    print(f"defended models: {sum(a.passed for a in bounded)} of {len(bounded)} pass under their bounds (target: all)")
 
 
 def plot(results: Results, path: Path) -> None:
-    """Captured attention with bounds, change of the output, and successes, one row a system."""
+    """Captured attention with its bound, change of the output, and successes, one row a system."""
     import matplotlib.pyplot as plt
+    from matplotlib.lines import Line2D
 
     names = list(dict.fromkeys(system for system, _ in results))
-    figure, axes = plt.subplots(len(names), 3, figsize=(15, 4.6 * len(names)), layout="constrained", squeeze=False)
+    figure, axes = plt.subplots(len(names), 3, figsize=(15, 4.4 * len(names)), layout="constrained", squeeze=False)
     factors = sorted({f.factor for f in results[names[0], "plain"][0].audit.findings})
     for (left, middle, bars), system in zip(axes, names, strict=True):
-        for number, (defence, label) in enumerate(DEFENCES.items()):
+        for number, (defence, colour) in enumerate(COLOURS.items()):
             rows = results[system, defence]
-            colour = COLOURS[defence]
-            captured = torch.tensor([[row.audit.captured("key", r) for r in factors] for row in rows])
-            moved = torch.tensor(
-                [[max(f.change for f in row.audit.select("key", factor=r)) for r in factors] for row in rows]
-            )
-            for axis, values in ((left, captured), (middle, moved)):
-                axis.plot(factors, values.mean(0), color=colour, marker="o", markersize=4, label=label)
-                axis.fill_between(factors, values.amin(0), values.amax(0), color=colour, alpha=0.15)
-            through = torch.tensor([[row.audit.captured("input", r) for r in factors] for row in rows]).mean(0)
-            left.plot(factors, through, color=colour, linestyle=":", linewidth=1.5)
-            bound = rows[0].audit.bound
-            if bound is not None:
-                left.axhline(bound * (1 + 0.015 * (number - 1)), color=colour, linestyle="--", linewidth=1.2)
-            for group, (kind, token) in enumerate((k, t) for k in ("within", "beyond") for t in ("found", "random")):
+            audits = [row.audit for row in rows]
+            taken = torch.tensor([[a.captured("key", r) for r in factors] for a in audits])
+            through = torch.tensor([[a.captured("input", r) for r in factors] for a in audits])
+            moved = torch.tensor([[max(f.change for f in a.select("key", factor=r)) for r in factors] for a in audits])
+            curves = ((left, taken, "-"), (left, through, ":"), (middle, moved, "-"))
+            for axis, values, style in curves:
+                axis.plot(factors, values.mean(0), style, color=colour, marker=MARKERS[defence], markersize=5)
+                axis.fill_between(factors, values.amin(0), values.amax(0), color=colour, alpha=0.12)
+            for group, (kind, token) in enumerate(TOKENS):
                 values = [getattr(getattr(row, kind), token) for row in rows]
-                deviation = statistics.stdev(values) if len(values) > 1 else 0.0
+                error = statistics.stdev(values) if len(values) > 1 else None
+                shade = 1 if token == "found" else 0.45
                 place = group + (number - 1) * 0.27
-                bars.bar(
-                    place,
-                    statistics.mean(values),
-                    0.25,
-                    yerr=deviation,
-                    color=colour,
-                    alpha=1 if token == "found" else 0.45,
-                    capsize=3,
-                )
-        left.set(xscale="log", ylim=(0, 1.03), ylabel="attention taken by one key (share)")
-        left.set_title(
-            f"{system}: solid: at the key projection; dotted: through the input\ndashed: derived bound", fontsize=11
-        )
+                bars.bar(place, statistics.mean(values), 0.25, yerr=error, color=colour, alpha=shade, capsize=3)
+        bound = results[system, "limits"][0].audit.bound
+        left.axhline(bound, color="black", linestyle="--", linewidth=1.2)
+        left.text(factors[-1], bound + 0.015, f"derived bound {bound:.3f}", ha="right", va="bottom")
+        left.set(xscale="log", ylim=(0, 1.04), ylabel="attention taken by one key (share)")
+        left.set_title(f"{system}: attention that one key takes (worst head)")
         middle.set(xscale="log", yscale="log", ylabel="change of the logits (share of their norm)")
-        middle.set_title(f"{system}: output, with the key of one layer replaced", fontsize=11)
+        middle.set_title(f"{system}: output, one layer's key replaced (worst layer)")
         for axis in (left, middle):
-            axis.set_xlabel("norm of the injected key (multiple of the clean median, log scale)")
+            axis.set_xlabel("norm of what is injected (multiple of the clean median)")
             axis.grid(alpha=0.3)
-        left.legend(loc="center left", title="trained")
-        beyond = "10 x" if system == "digits" else "100 x"
-        bars.set(ylim=(0, 1.03), ylabel="right test items turned (share)")
-        bars.set_xticks(
-            range(4),
-            ["found,\nclean range", "random,\nclean range", f"found,\n{beyond} range", f"random,\n{beyond} range"],
-        )
-        what = "one patch of 2 x 2 pixels" if system == "digits" else "one event without meaning"
-        bars.set_title(f"{system}: success of {what}", fontsize=11)
+        much, what = ("10", "2 x 2 pixels") if system == "digits" else ("100", "one event that means nothing")
+        bars.set(ylim=(0, 1.04), ylabel="right test items turned (share)", title=f"{system}: success of {what}")
+        ranges = ("clean range", f"{much} x range")
+        bars.set_xticks(range(4), [f"{token},\n{where}" for where in ranges for token in ("found", "random")])
         bars.grid(axis="y", alpha=0.3)
+    handles = [Line2D([], [], color=COLOURS[d], marker=MARKERS[d], label=DEFENCES[d]) for d in DEFENCES]
+    handles += [Line2D([], [], color="grey", linestyle="-", label="key replaced at its projection")]
+    handles += [Line2D([], [], color="grey", linestyle=":", label="token replaced in the input")]
+    figure.legend(handles=handles, loc="outside lower center", ncols=5, frameon=False)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=110)
     plt.close(figure)
+
+
+def one_seed(system: str, defence: str, seed: int, fast: bool) -> tuple[Result, Costs]:
+    """Train and attack one model; for plain digits also the price of defences put in afterwards."""
+    epochs = 1 if fast else EPOCHS[system]
+    torch.manual_seed(seed)
+    if system == "events":
+        parts, model = systems.event_data(seed), systems.Events(defence)
+        systems.train(model, parts.train, seed, epochs)
+        return attack_events(model, parts, seed, fast), {}
+    parts, data = systems.digits_data()
+    model = systems.Digits(defence, data.mean, data.std)
+    systems.train(model, parts.train, seed, epochs, data.affine)
+    return attack_digits(model, parts, seed, fast), wrapped(model, parts) if defence == "plain" else {}
 
 
 def main() -> None:
@@ -203,41 +230,16 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/demo_hijacking"), help="folder of the picture")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    seeds, epochs = (1, {"digits": 1, "events": 1}) if arguments.fast else (3, {"digits": 30, "events": 6})
-    print(f"attention-suite {core.__version__}, torch {torch.__version__}, {torch.get_num_threads()} thread")
-    images, data = systems.digits_data()
-    print(f"seeds 0..{seeds - 1}, epochs {epochs}; digits: {data.describe_split()}, {images.fingerprint}")
-    width = robust.width_for(systems.BOUND, systems.KEYS)
-    at_17 = float(robust.capture_bound(17, width))
-    print(
-        f"derived: logits of a query differ by at most w = {width:.4f}, so that one key of {systems.KEYS} takes at most"
-    )
-    print(f"e^w / (e^w + {systems.KEYS - 1}) = {systems.BOUND}, and one of the 17 keys of the digits model {at_17:.3f}")
+    seeds = 1 if arguments.fast else 3
     start, results, costs = time.process_time(), {}, []
-    for system in ("digits", "events"):
+    print_setting(seeds)
+    for system in EPOCHS:
         for defence in DEFENCES:
-            rows = results.setdefault((system, defence), [])
-            for seed in range(seeds):
-                torch.manual_seed(seed)
-                if system == "digits":
-                    parts, model = images, systems.Digits(defence, data.mean, data.std)
-                    systems.train(model, parts.train, seed, epochs[system], data.affine)
-                    rows.append(attack_digits(model, parts, seed, arguments.fast))
-                    costs += [wrapped(model, parts)] if defence == "plain" else []
-                else:
-                    parts, model = systems.event_data(seed), systems.Events(defence)
-                    systems.train(model, parts.train, seed, epochs[system])
-                    rows.append(attack_events(model, parts, seed, arguments.fast))
-                if seed == 0:
-                    print(
-                        f"\n{system}, {DEFENCES[defence]}, seed 0: {parts.fingerprint}\n{rows[-1].audit.verdict}",
-                        flush=True,
-                    )
+            found = [one_seed(system, defence, seed, arguments.fast) for seed in range(seeds)]
+            results[system, defence] = [result for result, _ in found]
+            costs += [cost for _, cost in found if cost]
+            print(f"\n{system}, {DEFENCES[defence]}, seed 0\n{found[0][0].audit.verdict}", flush=True)
     print_tables(results, costs)
-    bounded = [row.audit for (_, defence), rows in results.items() if defence != "plain" for row in rows]
-    plain = [row.audit.captured("key") for (_, defence), rows in results.items() if defence == "plain" for row in rows]
-    print(f"\nplain models: least captured {min(plain):.4f} (target: above .99)")
-    print(f"defended models: {sum(a.passed for a in bounded)} of {len(bounded)} pass under their bounds (target: all)")
     print(f"{time.process_time() - start:.0f} s of processor time")
     if arguments.fast:
         print("--fast: hardly trained; these numbers show that it runs, not how good it is")

@@ -153,7 +153,9 @@ class _Auditor:
                     rounds.append((after, change(clean, out)))
                     if step == steps or not aims:
                         break
-                    (slope,) = torch.autograd.grad(torch.stack(aims).sum(), leaf)
+                    (slope,) = torch.autograd.grad(torch.stack(aims).sum(), leaf, allow_unused=True)
+                    if slope is None:  # no attention depends on this input
+                        break
                 reach = 0.5 * (1 + math.cos(math.pi * step / steps)) + 0.05
                 content = unit(content + reach * unit(slope.nan_to_num(0, 0, 0), region), region)
             self._record("input", factor, before, rounds)
@@ -188,7 +190,7 @@ def change(before: Any, after: Any) -> float:
     What was not finite before (lse of dead rows) is left out; what is not finite afterwards counts as infinite.
     """
     pairs = list(zip(_floats(before), _floats(after), strict=True))
-    lengths = {a.shape[0] if a.dim() else 0 for a, _ in pairs}
+    lengths = {a.shape[0] if a.dim() else 1 for a, _ in pairs}
     items = lengths.pop() if len(lengths) == 1 else 1  # without one batch axis, all of it is one item
     if not pairs or not items:
         return 0.0

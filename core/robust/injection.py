@@ -123,6 +123,7 @@ def injected_key(layer: MultiheadAttention, factor: float, kind: str, views: Seq
             q = layer.rotary(q, now["positions"])
         sizes = (len(k), layer.kv_heads, -1)  # queries of all heads that share a key
         u = direction(q.reshape(*sizes, layer.head_dim), seeing.reshape(sizes), kind)
+        u = u if layer.scale is None or layer.scale >= 0 else -u
         if layer.rotary is not None:
             places = batched_positions(now["key_positions"], k.shape[0], k.shape[1], layer.rotary.axes, k.device)
             u = layer.rotary(u[:, :, None], -places[:, position : position + 1])[:, :, 0]
@@ -132,7 +133,8 @@ def injected_key(layer: MultiheadAttention, factor: float, kind: str, views: Seq
         median = norms.transpose(0, 1).flatten(1).nanmedian(dim=1).values
         median = torch.where(median > 0, median, 1.0)[:, None]
         changed = k.clone()
-        changed[:, position] = (factor * median * u).to(k.dtype)
+        most = torch.finfo(k.dtype).max
+        changed[:, position] = (factor * median * u).clamp(-most, most).to(k.dtype)
         return (changed,)
 
     handles = [

@@ -35,8 +35,8 @@ class Call:
     view: View
 
     def captured(self) -> Tensor:
-        """The weights on the key, (B, H, Lq), float64."""
-        return self.log_captured.detach().double().exp()
+        """The weights on the key, (B, H, Lq), float64; one that is NaN has spoilt its query and counts as 1."""
+        return self.log_captured.detach().double().exp().nan_to_num(1.0)
 
     def mean(self) -> Tensor:
         """Mean over items and the queries that see the key: (H,)."""

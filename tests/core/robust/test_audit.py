@@ -345,3 +345,41 @@ def test_inputs_without_a_default_region_are_refused():
         robust.audit(Ids(), ids)
     with pytest.raises(ValueError, match=r"region: expected one where the input is not \(B, L, features\)"):
         robust.audit(nn.Flatten(2), torch.zeros(1, 2, 2, 2))
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_neither_overflows_nor_slips_past_its_bound(dtype):
+    x = sequence(20).to(dtype)
+    plain = robust.audit(encoder().to(dtype), x, levels=("key",), factors=(1e4, 1e8))
+    assert plain.captured() > 0.99 and all(math.isfinite(f.captured) for f in plain.findings)
+    report = robust.audit(encoder(**DEFENDED["limits"]).to(dtype), x, levels=("key",), factors=(1e4, 1e8))
+    width = robust.width_for(0.2, 64) * (1 + 2 * torch.finfo(dtype).eps) ** 2  # both norms may be rounded up
+    assert report.passed and report.bound == pytest.approx(float(robust.capture_bound(20, width)), abs=1e-6)
+
+
+def test_a_weight_that_is_not_a_number_is_no_pass(monkeypatch):
+    model = encoder(**DEFENDED["limits"])
+    monkeypatch.setattr("core.layers.attention.limit_norms", lambda x, limit: x * torch.nan)
+    report = robust.audit(model, sequence(5), levels=("key",), factors=(1.0,))
+    assert not report.passed and report.hijackable
+
+
+def test_scales_below_zero_turn_the_direction():
+    assert robust.audit(encoder(scale=-0.5), sequence(), levels=("key",), factors=(1e4,)).captured() > 0.99
+
+
+def test_an_input_that_no_attention_reads_and_an_output_that_is_a_number():
+    class Model(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.tokens = nn.Parameter(torch.randn(1, 4, 8))
+            self.layer = MultiheadAttention(8, 2)
+
+        def forward(self, x):
+            return (self.layer(self.tokens.expand(len(x), -1, -1)).mean() + x.mean()).square()
+
+    torch.manual_seed(0)
+    report = robust.audit(Model(), torch.randn(2, 4, 8), factors=(1.0, 100.0))
+    taken = report.select("input", factor=100.0)
+    assert [f.captured for f in taken] == [f.clean for f in taken]
+    assert all(f.change > 0 for f in report.select("key", factor=100.0))
