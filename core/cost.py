@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from .rates import RATES
+
 
 class Cost(NamedTuple):
     """An estimate for one training step.
@@ -12,13 +14,26 @@ class Cost(NamedTuple):
         flops: Floating-point operations of the matrix products, forward and backward.
         peak_bytes: Memory at its peak beyond q, k and v: the output, what is saved, temporaries and gradients.
         memory: "O(L d)", or "O(L^2)" with what costs it.
+        cells: Logits that are computed, over items, heads, queries and keys; those that a mask then hides count.
+        route: The way through the backend, a key of `core.rates.RATES`.
     """
 
     flops: int
     peak_bytes: int
     memory: str
+    cells: int
+    route: str
 
     @property
     def is_linear(self) -> bool:
         """Whether memory grows with the length, not with its square."""
         return self.memory == "O(L d)"
+
+    @property
+    def seconds(self) -> float:
+        """Time of the step on the machine that the rates were measured on; only the order of two such times counts.
+
+        seconds = call + flops * flop + cells * cell
+        """
+        rates = RATES[self.route]
+        return rates.call + self.flops * rates.flop + self.cells * rates.cell

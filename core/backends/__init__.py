@@ -15,8 +15,8 @@ from types import ModuleType
 
 from . import banded, fused, gathered, reference, tiled
 
-# In order of preference: "auto" takes the first one that can serve, and where that one would hold much memory for the
-# square of the length, the first one whose memory is linear.
+# "auto" takes the one that costs the least time of those that can serve, without those that would hold much memory for
+# the square of the length; the first of these where several cost the same.
 BACKENDS: dict[str, ModuleType] = {backend.NAME: backend for backend in (fused, gathered, reference, banded, tiled)}
 
 __all__ = ["BACKENDS"]

@@ -43,7 +43,13 @@ def cost(problem: Problem) -> Cost:
     width, size = p.q.shape[3] + p.v.shape[3], p.compute_dtype.itemsize
     linear = 5 * size * p.B * p.H * (p.Lq + p.Lk) * width // 2
     held = 4 * size * min(CELLS, pairs)
-    return Cost(flops=7 * pairs * width, peak_bytes=linear + held, memory="O(L d)")
+    return Cost(
+        flops=7 * pairs * width,
+        peak_bytes=linear + held,
+        memory="O(L d)",
+        cells=pairs,
+        route=NAME if _kernel_can(p) else f"{NAME} by tiles",
+    )
 
 
 def run(problem: Problem, seed: Tensor | None) -> AttentionOutput:

@@ -45,15 +45,26 @@ def cost(problem: Problem) -> Cost:
     linear = 2 * size * p.B * p.H * (p.Lq + p.Lk) * width
     route = _route(p)
     if route in ("plain", "causal", "keys"):
-        flops = 7 * pairs * width // (2 if route == "causal" else 1)
-        return Cost(flops=flops, peak_bytes=linear, memory="O(L d)")
+        half = 2 if route == "causal" else 1
+        flops, cells = 7 * pairs * width // half, pairs // half
+        return Cost(flops=flops, peak_bytes=linear, memory="O(L d)", cells=cells, route=NAME)
     if _mask_needs_grad(p):
         why = "the mask requires grad, so torch leaves its flash kernel"
-        return Cost(flops=6 * pairs * width, peak_bytes=linear + 4 * pairs * size, memory=f"O(L^2): {why}")
+        return Cost(
+            flops=6 * pairs * width,
+            peak_bytes=linear + 4 * pairs * size,
+            memory=f"O(L^2): {why}",
+            cells=pairs,
+            route=f"{NAME} by torch's math",
+        )
     B, H = _mask_batch(p)
     dense = B * H * p.Lq * p.Lk * max(size, 4)
     return Cost(
-        flops=7 * pairs * width, peak_bytes=linear + (3 if _has_bias(p) else 2) * dense, memory="O(L^2): a dense mask"
+        flops=7 * pairs * width,
+        peak_bytes=linear + (3 if _has_bias(p) else 2) * dense,
+        memory="O(L^2): a dense mask",
+        cells=pairs,
+        route=f"{NAME} with a dense mask",
     )
 
 

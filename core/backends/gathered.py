@@ -60,6 +60,8 @@ def cost(problem: Problem) -> Cost:
         flops=6 * pairs * p.H * width,
         peak_bytes=copies * size * rows * width + pairs * (held * size * p.H + places),
         memory="O(L d)" if listing is not None else "O(L^2): every pair is listed",
+        cells=pairs * p.H,
+        route=NAME,
     )
 
 

@@ -32,6 +32,8 @@ def cost(problem: Problem) -> Cost:
         flops=6 * pairs * (p.q.shape[3] + p.v.shape[3]),
         peak_bytes=pairs * held * size + 3 * linear * size,
         memory="O(L^2): every weight is held",
+        cells=pairs,
+        route=NAME,
     )
 
 

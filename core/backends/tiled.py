@@ -37,7 +37,8 @@ def cost(problem: Problem) -> Cost:
     items, rows, cols = Grid().size(Part.whole(p.B, p.H, p.Lq, p.Lk, p.q.device))
     buffers = 3 + 2 * (p.dropout_p > 0) + 2 * ("entropy" in p.need)
     peak = linear + buffers * items * p.H * rows * cols * size
-    return Cost(flops=7 * p.B * p.H * p.Lq * p.Lk * width, peak_bytes=peak, memory="O(L d)")
+    pairs = p.B * p.H * p.Lq * p.Lk
+    return Cost(flops=7 * pairs * width, peak_bytes=peak, memory="O(L d)", cells=pairs, route=NAME)
 
 
 def run(problem: Problem, seed: Tensor | None) -> AttentionOutput:
