@@ -153,7 +153,9 @@ class _Auditor:
                     rounds.append((after, change(clean, out)))
                     if step == steps or not aims:
                         break
-                    (slope,) = torch.autograd.grad(torch.stack(aims).sum(), leaf, allow_unused=True)
+                    slopes: tuple[Tensor | None, ...]
+                    slopes = torch.autograd.grad(torch.stack(aims).sum(), leaf, allow_unused=True)
+                    slope = slopes[0]
                     if slope is None:  # no attention depends on this input
                         break
                 reach = 0.5 * (1 + math.cos(math.pi * step / steps)) + 0.05
