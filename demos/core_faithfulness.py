@@ -87,7 +87,7 @@ def summary(values: list[float]) -> str:
 
 
 def table(trained: list[FaithfulnessReport], planted: dict[str, FaithfulnessReport]) -> str:
-    """Every number of the reports: the trained models' mean ± sd and range over seeds beside the planted ones'."""
+    """Every number and check of the reports: the trained models' over seeds, beside the planted ones'."""
     columns = [f"digits, {len(trained)} seed(s)", "smallest", "largest", *planted]
     lines = ["| number | " + " | ".join(columns) + " |", "|---|" + "---|" * len(columns)]
     by_seed = [dict(report.numbers()) for report in trained]
@@ -97,6 +97,11 @@ def table(trained: list[FaithfulnessReport], planted: dict[str, FaithfulnessRepo
         cells = [summary(values), f"{min(values):.3f}", f"{max(values):.3f}"]
         cells += [f"{numbers[name]:.3f}" if name in numbers else "-" for numbers in others]
         lines.append(f"| {name} | " + " | ".join(cells) + " |")
+    words = {True: "pass", False: "fail", None: "not run"}
+    for checks in zip(*(report.findings for report in (*trained, *planted.values())), strict=True):
+        found = [words[check.passed] for check in checks]
+        cells = [" / ".join(found[: len(trained)]), "", "", *found[len(trained) :]]
+        lines.append(f"| check: {checks[0].check} | " + " | ".join(cells) + " |")
     verdicts = ["yes" if report.faithful else "no" for report in trained]
     cells = [" / ".join(verdicts), "", "", *("yes" if report.faithful else "no" for report in planted.values())]
     lines.append("| may attention be read as an explanation? | " + " | ".join(cells) + " |")

@@ -39,7 +39,7 @@ def faithfulness_figure(report: FaithfulnessReport, title: str | None = None) ->
         from matplotlib.figure import Figure
     except ModuleNotFoundError as error:
         raise MissingExtraError("core.analysis.plots", error, "viz") from error
-    figure = Figure(figsize=(11, 8), layout="constrained")
+    figure = Figure(figsize=(11, 9), layout="constrained")
     axes = figure.subplots(2, 2)
     _agreements(axes[0, 0], report)
     _tests(axes[0, 1], report)
@@ -110,4 +110,4 @@ def _curves(axis: Any, report: FaithfulnessReport, which: str) -> None:
     axis.set(xlabel=f"fraction of units {verb}, most important first", ylabel="target (mean over items)", xlim=(0, 1))
     axis.set_title(f"{which.capitalize()} ({better} is good)")
     axis.grid(alpha=0.3)
-    axis.legend(fontsize=8)
+    axis.legend(fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=2, frameon=False)
