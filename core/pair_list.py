@@ -65,9 +65,10 @@ class Listing:
         own = [_numbers(mask, Lq, Lk, device) for mask in self.lists if _per_item(mask)]
         shared = [_numbers(mask, Lq, Lk, device) for mask in self.lists if not _per_item(mask)]
         if not shared:
-            return _ascending(own)
-        everywhere = (_ascending(shared) + Lq * Lk * torch.arange(B, device=device)[:, None]).flatten()
-        return _ascending([everywhere, *own]) if own else everywhere
+            return _ascending(own, B * Lq * Lk)
+        first = _ascending(shared, Lq * Lk)
+        everywhere = (first + Lq * Lk * torch.arange(B, device=device)[:, None]).flatten()
+        return _ascending([everywhere, *own], B * Lq * Lk) if own else everywhere
 
 
 def pairs_of(numbers: Tensor, B: int, H: int, Lq: int, Lk: int) -> Pairs:
@@ -77,9 +78,10 @@ def pairs_of(numbers: Tensor, B: int, H: int, Lq: int, Lk: int) -> Pairs:
     return Pairs(B, H, Lq, Lk, item, row - item * Lq, numbers - row * Lk)
 
 
-def _ascending(lists: list[Tensor]) -> Tensor:
-    """Answer the numbers of several lists in one, ascending, each once."""
-    numbers = torch.cat(lists).sort().values
+def _ascending(lists: list[Tensor], end: int) -> Tensor:
+    """Answer the numbers, all below `end`, of several lists in one, ascending, each once."""
+    numbers = torch.cat(lists)
+    numbers = (numbers.int() if end < 2**31 else numbers).sort().values.long()  # 32 bits are sorted faster
     new = torch.ones_like(numbers, dtype=torch.bool)
     torch.ne(numbers[1:], numbers[:-1], out=new[1:])
     return numbers if new.all() else numbers[new]

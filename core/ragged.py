@@ -37,15 +37,15 @@ class Ragged:
     def _heads(self) -> Tensor:
         return torch.arange(self.H, dtype=self.dtype, device=self.col.device)[:, None]
 
-    def _bounds(self, ascending: Tensor, rows: int, heads: int, each: int = 1) -> Tensor:
+    def _bounds(self, row: Tensor, rows: int, heads: int, each: int = 1) -> Tensor:
         """Answer where each row of each head begins, and where the last one ends, if a pair has `each` entries.
 
         Shapes:
-            ascending: (P,), the row of each pair.
+            row: (P,), the row of each pair.
             Answer: (heads * rows + 1,).
         """
-        ends = torch.searchsorted(ascending, torch.arange(1, rows + 1, device=ascending.device))
-        before = self.P * torch.arange(heads, device=ascending.device)[:, None]
+        ends = torch.bincount(row, minlength=rows).cumsum(0)
+        before = self.P * torch.arange(heads, device=row.device)[:, None]
         return F.pad((each * (before + ends)).flatten(), (1, 0)).to(self.dtype)
 
     def dots(self, rows: Tensor, keys: Tensor, factor: float = 1.0) -> Tensor:
@@ -68,10 +68,10 @@ class Ragged:
 
         The heads of a group stand side by side, so that their sums are one.
         """
-        col, order = self.col.sort(stable=True)
+        col, order = self.col.to(self.dtype).sort(stable=True)
         heads = self._heads().view(-1, 1, self.groups)
         place = (heads * self.P + order.to(self.dtype)[:, None]).flatten()
-        query = (heads * self.R + self.row.to(self.dtype)[order][:, None]).flatten()
+        query = (heads * self.R + self.row.to(self.dtype).index_select(0, order)[:, None]).flatten()
         return place, query, self._bounds(col, self.C, self.H // self.groups, self.groups)
 
     def mix_back(self, weights: Tensor, rows: Tensor) -> Tensor:
