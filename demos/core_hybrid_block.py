@@ -8,7 +8,7 @@ by their counts alone.
 
 Two blocks of each kind, of the same number of parameters (the MLPs grow where a half is left out), trained alike at the
 learning rate that was best on validation data: the hybrid, convolution alone, attention alone, and attention alone with
-rotary positions, which could learn the order, with more to learn.
+rotary positions, which can tell order by attending to fixed offsets, and has that to learn first.
 
     python demos/core_hybrid_block.py [--fast] [--out FOLDER]
 """
@@ -209,8 +209,8 @@ def plot(found: dict[str, list[Result]], path: Path) -> None:
             left.plot(steps, values, color=f"C{place}", linewidth=1.2, alpha=0.8, label=label)
     left.axhline(0.25, color="grey", linestyle=":", linewidth=1)
     left.set(xlabel="training step", ylabel="validation accuracy, both motifs", ylim=(0, 1.03))
-    left.set_title(f"{len(found['hybrid'])} seed(s) each; chance 0.25")
-    left.legend(fontsize=8, title="mean test accuracy", title_fontsize=8, loc="center right")
+    left.set_title(f"{len(found['hybrid'])} seed(s) each; dotted: chance")
+    left.legend(fontsize=8, title="mean test accuracy", title_fontsize=8, loc="center right", bbox_to_anchor=(1, 0.74))
     weights = torch.tensor(found["hybrid"][0].profile)
     image = right.imshow(weights, aspect="auto", cmap="viridis", vmin=0)
     right.set_xticks(range(0, 20, 2), [str(offset - 8) for offset in range(0, 20, 2)])
