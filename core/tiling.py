@@ -18,6 +18,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from .biases import Bias
+from .masks import Mask
 from .part import Part
 from .problem import AttentionOutput, Problem, by_head
 from .tiles import FLOOR, LOG2E, Cut, Tile, Tiler, Work
@@ -42,6 +44,40 @@ def attend_by_tiles(p: Problem, seed: Tensor | None, cut: Cut) -> AttentionOutpu
         lse=lse if "lse" in p.need else None,
         entropy=entropy if "entropy" in p.need else None,
     )
+
+
+def expect_by_tiles(p: Problem, lse: Tensor, feature: Bias | Mask, cut: Cut) -> Tensor:
+    """Answer sum_j w_ij f_ij tile by tile, where lse is known; no gradient is recorded.
+
+    Args:
+        p: The problem; its values and its dropout do not matter.
+        lse: Log-sum-exp of the logits, -inf in dead rows.
+        feature: f, a bias, or a mask, which counts as 1 where it allows.
+        cut: The tiles, which must hold every allowed pair.
+
+    Shapes:
+        lse: (B, H, Lq), as the answer.
+    """
+    work = Work.of(p, None)
+    q, k = (
+        x if bad is None else x.masked_fill(~x.isfinite(), 0.0) for x, bad in zip((p.q, p.k), work.bad, strict=False)
+    )
+    q, k = _features(p, q.to(p.compute_dtype), k.to(p.compute_dtype))
+    tiler = Tiler(work, cut, q, k)
+    answer = torch.zeros_like(lse)
+    start = torch.where(lse.isfinite(), lse * -LOG2E, 0.0)
+    for rows in tiler.row_parts():
+        at = (rows.items, slice(None), rows.rows)
+        for tile in tiler.tiles(rows, tiler.by_query(q, rows), start[at][..., None]):
+            weights, _ = tiler.buffer(1, tile.part)
+            torch.exp2(tile.logits, out=weights)
+            value = feature._block(tile.part).to(weights.dtype)
+            if tile.poisoned is not None:  # what is not finite may stand where the weight is 0
+                value = torch.where(weights > 0, value, 0.0)
+            answer[at] += weights.mul_(value).sum(dim=-1)
+            if tile.poisoned is not None:
+                answer[at] += _nan_where(tile.poisoned)
+    return answer
 
 
 def _features(p: Problem, q: Tensor, k: Tensor) -> tuple[Tensor, Tensor]:

@@ -8,6 +8,7 @@ from .faithfulness_report import FaithfulnessReport
 from .heads import Head, HeadProfile, Redundancy, effective_heads, head_profile, head_redundancy
 from .importance import HeadImportance, PruningCurve, ablation_importance, gradient_importance, pruning_curve
 from .intervention import rewritten, uniform_weights
+from .linear import linear_statistic, mass, mean_distance
 from .records import Capture, Record
 from .relevance import relevance
 from .rollout import rollout
@@ -37,6 +38,9 @@ __all__ = [
     "gradient_importance",
     "head_profile",
     "head_redundancy",
+    "linear_statistic",
+    "mass",
+    "mean_distance",
     "pruning_curve",
     "relevance",
     "rewritten",
