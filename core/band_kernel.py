@@ -82,46 +82,53 @@ class _Banded(torch.autograd.Function):
             raise RuntimeError(
                 "attention in a band has no second derivatives (create_graph=True); expected backend='reference' there"
             )
-        q, k, v, out, lse = ctx.saved_tensors
-        blocks, (D, Dv) = ctx.blocks, ctx.sizes
-        p = blocks.problem
-        d_out = torch.zeros_like(out) if d_out is None else _widened(d_out, out.shape[3])
-        if d_lse is not None:
-            d_lse = torch.where(lse == -torch.inf, 0.0, d_lse)
-            out, d_out = torch.cat([out, -d_lse[..., None]], dim=-1), F.pad(d_out, (0, 1), value=1.0)
-            q, k, v = (F.pad(x, (0, 1)) for x in (q, k, v))
-        base = _finite(lse)
-        dq, dk, dv = (_zeros_like(x) for x in (q, k, v))
-        for batch in blocks.batches():
-            added = blocks.added(batch)
-            for heads in _head_slices(p):
-                d_rows, d_keys, d_values = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward(
-                    _rows(d_out[:, heads], batch),
-                    _rows(q[:, heads], batch),
-                    _windows(k, batch),
-                    _windows(v, batch),
-                    _rows(out[:, heads], batch),
-                    _rows(base[:, heads, :, None], batch)[..., 0],
-                    0.0,
-                    False,
-                    attn_mask=_of_heads(added, heads),
-                    scale=1.0,
-                )
-                _rows(dq[:, heads], batch).copy_(d_rows)
-                _add_windows(dk, batch, d_keys)
-                _add_windows(dv, batch, d_values)
-        for piece in blocks.pieces():
-            of, rows, cols = piece.item, piece.rows, piece.cols
-            q_rows, d_rows, o_rows = (_by_key(x, piece, p) for x in (q, d_out, out))
-            keys, values = k[of][:, cols], v[of][:, cols]
-            logits = (q_rows @ keys.mT).view(p.H, len(rows), -1) + piece.added
-            weights = (logits - base[of][:, rows, None]).exp().view(k.shape[1], -1, len(cols))
-            delta = (d_rows * o_rows).sum(dim=-1, keepdim=True)
-            d_logits = weights * (d_rows @ values.mT - delta)
-            dq[of].index_add_(1, rows, (d_logits @ keys).view(p.H, len(rows), -1))
-            dk[of].index_add_(1, cols, d_logits.mT @ q_rows)
-            dv[of].index_add_(1, cols, weights.mT @ d_rows)
-        return None, dq[..., :D], dk[..., :D], dv[..., :Dv]
+        saved = ctx.saved_tensors
+        with torch.autocast(saved[0].device.type, enabled=False):  # the caller's would round what is summed up here
+            return None, *_gradients(ctx.blocks, ctx.sizes, saved, d_out, d_lse)
+
+
+def _gradients(
+    blocks: Blocks, sizes: tuple[int, int], saved: tuple[Tensor, ...], d_out: Tensor | None, d_lse: Tensor | None
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Answer the gradients of q, k and v."""
+    (q, k, v, out, lse), (D, Dv), p = saved, sizes, blocks.problem
+    d_out = torch.zeros_like(out) if d_out is None else _widened(d_out, out.shape[3])
+    if d_lse is not None:
+        d_lse = torch.where(lse == -torch.inf, 0.0, d_lse)
+        out, d_out = torch.cat([out, -d_lse[..., None]], dim=-1), F.pad(d_out, (0, 1), value=1.0)
+        q, k, v = (F.pad(x, (0, 1)) for x in (q, k, v))
+    base = _finite(lse)
+    dq, dk, dv = (_zeros_like(x) for x in (q, k, v))
+    for batch in blocks.batches():
+        added = blocks.added(batch)
+        for heads in _head_slices(p):
+            d_rows, d_keys, d_values = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward(
+                _rows(d_out[:, heads], batch),
+                _rows(q[:, heads], batch),
+                _windows(k, batch),
+                _windows(v, batch),
+                _rows(out[:, heads], batch),
+                _rows(base[:, heads, :, None], batch)[..., 0],
+                0.0,
+                False,
+                attn_mask=_of_heads(added, heads),
+                scale=1.0,
+            )
+            _rows(dq[:, heads], batch).copy_(d_rows)
+            _add_windows(dk, batch, d_keys)
+            _add_windows(dv, batch, d_values)
+    for piece in blocks.pieces():
+        of, rows, cols = piece.item, piece.rows, piece.cols
+        q_rows, d_rows, o_rows = (_by_key(x, piece, p) for x in (q, d_out, out))
+        keys, values = k[of][:, cols], v[of][:, cols]
+        logits = (q_rows @ keys.mT).view(p.H, len(rows), -1) + piece.added
+        weights = (logits - base[of][:, rows, None]).exp().view(k.shape[1], -1, len(cols))
+        delta = (d_rows * o_rows).sum(dim=-1, keepdim=True)
+        d_logits = weights * (d_rows @ values.mT - delta)
+        dq[of].index_add_(1, rows, (d_logits @ keys).view(p.H, len(rows), -1))
+        dk[of].index_add_(1, cols, d_logits.mT @ q_rows)
+        dv[of].index_add_(1, cols, weights.mT @ d_rows)
+    return dq[..., :D], dk[..., :D], dv[..., :Dv]
 
 
 def _widened(x: Tensor, width: int) -> Tensor:

@@ -309,6 +309,16 @@ def test_deepcopy_and_checkpoint():
     assert torch.equal(*(torch.autograd.grad(out.square().sum(), x)[0] for out in (f(x), again)))
 
 
+def test_autocast_of_the_caller_does_not_round_the_gradients():
+    """Backward within autocast: sums stay in float32."""
+    x = torch.randn(1, 2, 40, 8, requires_grad=True)
+    out = core.attend(x, x, x, mask=masks.Window(3, 3) | GLOBAL, backend="banded")
+    (expected,) = torch.autograd.grad(out.square().sum(), x, retain_graph=True)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        (got,) = torch.autograd.grad(out.square().sum(), x)
+    assert torch.equal(got, expected)
+
+
 def test_cost_is_linear_in_length():
     def flops(L, mask):
         x = torch.empty(1, 2, L, 16, device="meta")
