@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import sys
 
 import pytest
 import timm
@@ -16,6 +17,7 @@ from core.analysis.planted import LOUD, PlantedModel, call_planted, planted_item
 from core.analysis.ranks import Estimate
 from core.analysis.units import Patches, Positions
 from core.analysis.verdict import judge
+from core.extras import MissingExtraError
 
 QUICK = {
     "random_orders": 2,
@@ -257,3 +259,13 @@ def test_refusals():
         ask(model, x, labels=torch.zeros(3))
     with pytest.raises(ValueError, match="labels: expected classes, as uniform_model"):
         ask(model, x, uniform_model=model)
+
+
+def test_missing_packages_name_the_extra(yes, monkeypatch):
+    cure = r'pip install "attention-suite\[viz\]"'
+    for module in ("captum", "captum.attr", "matplotlib.figure"):
+        monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(MissingExtraError, match=f"faithfulness needs captum.*{cure}"):
+        ask(*planted(True, items=2))
+    with pytest.raises(MissingExtraError, match=f"needs matplotlib.*{cure}"):
+        yes.plot()
