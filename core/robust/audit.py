@@ -153,11 +153,8 @@ class _Auditor:
                     rounds.append((after, change(clean, out)))
                     if step == steps or not aims:
                         break
-                    slopes: tuple[Tensor | None, ...]
-                    slopes = torch.autograd.grad(torch.stack(aims).sum(), leaf, allow_unused=True)
-                    slope = slopes[0]
-                    if slope is None:  # no attention depends on this input
-                        break
+                    appeal = torch.stack(aims).sum()
+                    (slope,) = torch.autograd.grad(appeal, leaf, allow_unused=True, materialize_grads=True)
                 reach = 0.5 * (1 + math.cos(math.pi * step / steps)) + 0.05
                 content = unit(content + reach * unit(slope.nan_to_num(0, 0, 0), region), region)
             self._record("input", factor, before, rounds)
