@@ -103,7 +103,7 @@ class Ragged:
 
 def _weighted_sums(index: Tensor, bounds: Tensor, weights: Tensor, table: Tensor) -> Tensor:
     """Answer for each bag of the index the sum of weight * table[index]."""
-    if not index.numel():
+    if not index.numel() or not table.numel():
         return table.new_zeros(bounds.numel() - 1, table.shape[1])
     table = table.detach()  # of a table that requires grad, torch would also say which bag each entry falls into
     return F.embedding_bag(index, table, bounds, mode="sum", per_sample_weights=weights, include_last_offset=True)

@@ -141,7 +141,7 @@ def _by_row(value: float | Tensor) -> float | Tensor:
 
 def _by_head_first(x: Tensor, p: Problem) -> Tensor:
     """Answer (B, H, L, d) as (H, B * L, d), in the dtype of the logits."""
-    return x.transpose(0, 1).reshape(x.shape[1], -1, x.shape[3]).to(p.compute_dtype)
+    return x.transpose(0, 1).reshape(x.shape[1], x.shape[0] * x.shape[2], x.shape[3]).to(p.compute_dtype)
 
 
 def _features(p: Problem, q: Tensor, k: Tensor) -> tuple[float, Tensor, Tensor]:
@@ -167,9 +167,8 @@ class _Strange(NamedTuple):
     def of(cls, p: Problem, ragged: Ragged) -> _Strange:
         bad = [~x.isfinite().all(dim=-1).transpose(0, 1).flatten(1) for x in (p.q, p.k, p.v)]
         q_bad, k_bad, v_bad = bad[0], *(x.repeat_interleave(p.groups, dim=0) for x in bad[1:])
-        at_keys = (x.index_select(1, ragged.col) for x in (k_bad, v_bad))
-        logits, values = at_keys
-        return cls(ragged, logits | ragged.spread(q_bad), values)
+        logits = k_bad.index_select(1, ragged.col) | ragged.spread(q_bad)
+        return cls(ragged, logits, v_bad.index_select(1, ragged.col))
 
     def clean(self, allowed: Tensor | None, bias: Tensor) -> tuple[Tensor, Tensor]:
         """Rule out the pairs whose bias is -inf; note where it is not finite, and put 0 there."""

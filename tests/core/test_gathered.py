@@ -281,6 +281,24 @@ def test_long_rows_are_summed_exactly_enough():
     torch.testing.assert_close(got.out[0, 0, 0], v[0, 0].double().mean(dim=0).float(), rtol=1e-5, atol=0.0)
 
 
+@pytest.mark.parametrize(
+    ("B", "Lq", "Lk", "Dv"), [(1, 3, 3, 0), (2, 0, 3, 2), (2, 3, 0, 2), (0, 3, 3, 2), (2, 0, 0, 2), (1, 1, 1, 1)]
+)
+def test_nothing_and_almost_nothing(B, Lq, Lk, Dv):
+    s = Sizes(B, 2, Lq, Lk)
+    inputs = [s.normal(B, 2, Lq, 4), s.normal(B, 1, Lk, 4), s.normal(B, 1, Lk, Dv)]
+    for mask in (
+        masks.Neighbours(torch.full((Lq, 2), -1)),
+        masks.Neighbours(torch.full((B, Lq, 2), 0 if Lk else -1)),
+        masks.Edges(torch.zeros(2, 0).long()) | masks.Window(1, 1),
+    ):
+        results = [
+            answers(backend, inputs, [torch.ones(2).double()], biases.Alibi, ("lse", "entropy"), mask=mask)
+            for backend in ("gathered", "reference")
+        ]
+        assert_equal(*results, 1e-10)
+
+
 def test_second_derivatives_name_the_way_out():
     x = torch.randn(1, 1, 3, 2, requires_grad=True)
     out = core.attend(x, x, x, mask=masks.Neighbours(torch.zeros(3, 1).long()), backend="gathered")
