@@ -82,7 +82,7 @@ def _kernel_can(p: Problem) -> bool:
         p.bias.requires_grad() or (isinstance(p.temperature, Tensor) and p.temperature.requires_grad)
     )
     return (
-        p.q.device.type == "cpu"
+        p.q.device.type in ("cpu", "meta")  # a plan on the meta device is one for the CPU
         and not learns
         and p.dropout_p == 0
         and "entropy" not in p.need
