@@ -84,8 +84,11 @@ def is_torch(module: nn.Module) -> bool:
 
 def is_timm(module: nn.Module) -> bool:
     """Whether a module computes just what timm's `Attention` does. timm is not imported for it."""
+    forward = type(module).forward
+    if not getattr(forward, "__module__", "").startswith("timm."):
+        return False
     known = (getattr(sys.modules.get(name), "Attention", None) for name in TIMM_MODULES)
-    return any(cls is not None and type(module).forward is cls.forward for cls in known)
+    return any(cls is not None and forward is cls.forward for cls in known)
 
 
 def is_torch_block(module: nn.Module) -> bool:

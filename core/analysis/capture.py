@@ -17,7 +17,7 @@ from ..masks import Mask
 from ..part import Part
 from ..problem import Problem, by_head
 from .adapters import Call
-from .cut import altered, cut, row_blocks, solve
+from .cut import altered, cut, full_precision, row_blocks, solve
 from .records import Capture, Record
 from .watch import CaptureError, watching
 
@@ -72,8 +72,8 @@ def capture(
     seen = Capture((*wanted.quantities, *wanted.statistics))
 
     def on_call(name: str, forward: int | None, call: Call) -> None:
-        with torch.no_grad():
-            seen._records.append(_record(wanted, seen, name, forward, call.problem))
+        with torch.no_grad(), full_precision(call.problem.q.device):
+            seen.add(_record(wanted, seen, name, forward, call.problem))
 
     with watching(model, layers, on_call):
         yield seen
@@ -158,20 +158,19 @@ def entropy_and_lse(problem: Problem) -> tuple[Tensor, Tensor]:
         Answer: (B, H, Lq) each; 0 and -inf in dead rows.
     """
     p = problem
-    wide = altered(p, q=p.q.to(p.compute_dtype), k=p.k.to(p.compute_dtype))
-    keys = p.score.prepare(wide.k)
-    swapped = altered(wide, v=keys, need=frozenset({"lse"}), dropout_p=0.0)
+    q, k = p.q.to(p.compute_dtype), p.k.to(p.compute_dtype)
+    swapped = altered(p, q=q, k=k, v=p.score.prepare(k), need=frozenset({"lse"}), dropout_p=0.0)
     if p.bias is not None or p.score.has_offset or BACKENDS["fused"].not_supported_reasons(swapped):
         answer = solve(altered(p, v=p.v[..., :1]), ("entropy", "lse"))
         assert answer.entropy is not None and answer.lse is not None
         return answer.entropy, answer.lse
     answer = solve(swapped, ("lse",))
     assert answer.lse is not None
-    mean_score = (p.score.prepare(wide.q) * answer.out).sum(dim=-1)
-    factor = by_head(p.scale) / by_head(p.temperature)
-    mean_logit = mean_score * (factor.squeeze(-1) if isinstance(factor, Tensor) and factor.ndim else factor)
-    dead = torch.isneginf(answer.lse)
-    return torch.where(dead, 0.0, (answer.lse - mean_logit).clamp_min(0.0)), answer.lse
+    factor = by_head(p.scale, 1) / by_head(p.temperature, 1)
+    entropy = (answer.lse - factor * torch.linalg.vecdot(p.score.prepare(q), answer.out)).clamp_min(0.0)
+    if p.pattern is not None or p.padding is not None:
+        entropy = entropy.masked_fill(torch.isneginf(answer.lse), 0.0)
+    return entropy, answer.lse
 
 
 def _weights(problem: Problem) -> Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from itertools import pairwise
 from typing import Any
@@ -29,11 +29,15 @@ def solve(problem: Problem, need: Iterable[str] = ()) -> AttentionOutput:
     """
     p = altered(problem, need=frozenset(need), dropout_p=0.0)
     backend = BACKENDS[_choose(p, "auto")]
-    off = torch.autocast(p.q.device.type, enabled=False) if autocast_is_on(p.q.device) else nullcontext()
-    with off:
+    with full_precision(p.q.device):
         answer = backend.run(p, None)
     assert isinstance(answer, AttentionOutput)
     return answer
+
+
+def full_precision(device: torch.device) -> AbstractContextManager[Any]:
+    """Switch autocast off on a device while the context lasts, where it is on."""
+    return torch.autocast(device.type, enabled=False) if autocast_is_on(device) else nullcontext()
 
 
 def altered(problem: Problem, **changes: Any) -> Problem:

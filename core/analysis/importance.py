@@ -122,8 +122,8 @@ def gradient_importance(model: nn.Module, losses: Losses, batches: Iterable[Any]
             reach the loss.
 
     References:
-        Michel, Levy, Neubig: Are sixteen heads really better than one? NeurIPS 2019, section 4.1, equation 3, there
-        also normalised by layer.
+        Michel, Levy, Neubig: Are sixteen heads really better than one? NeurIPS 2019, section 4.1, there also
+        normalised by layer.
     """
     heads, found = all_heads(model), sites(model)
     importances: list[list[Tensor]] = [[] for _ in heads]

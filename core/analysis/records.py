@@ -93,6 +93,12 @@ class Capture:
     def __init__(self, quantities: tuple[str, ...]) -> None:
         self.quantities = quantities
         self._records: list[Record] = []
+        self._nbytes = 0
+
+    def add(self, record: Record) -> None:
+        """Append a record."""
+        self._records.append(record)
+        self._nbytes += _bytes(record)
 
     @property
     def layers(self) -> Mapping[str, tuple[Record, ...]]:
@@ -128,7 +134,7 @@ class Capture:
     @property
     def nbytes(self) -> int:
         """Bytes of what is held."""
-        return sum(_bytes(record) for record in self._records)
+        return self._nbytes
 
     def __getitem__(self, layer: str) -> Record:
         """Answer the last record of a module.

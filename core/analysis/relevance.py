@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from ..problem import Problem
 from .adapters import Call
-from .cut import cut, row_blocks, solve
+from .cut import cut, full_precision, row_blocks, solve
 from .watch import CaptureError, watching
 
 CELLS = 1 << 20  # weights held at a time where they are not held whole
@@ -61,7 +61,7 @@ def relevance(
             exist.
 
     References:
-        Chefer, Gur, Wolf: Generic attention-model explainability. ICCV 2021, section 3, equations 1, 5 and 6.
+        Chefer, Gur, Wolf: Generic attention-model explainability. ICCV 2021, section 3, self-attention.
     """
     if hold not in ("rows", "weights"):
         raise ValueError(f"hold is {hold!r}, expected 'rows' or 'weights'")
@@ -80,7 +80,7 @@ def relevance(
     like = found[0].gradient.to(found[0].problem.compute_dtype)
     units = torch.eye(L, dtype=like.dtype, device=like.device)
     r = units[[row % L for row in chosen]].expand(B, -1, -1)
-    with torch.no_grad():
+    with torch.no_grad(), full_precision(r.device):
         for layer in reversed(found):
             r = r + (_whole(layer, r) if hold == "weights" else _by_rows(layer, r))
     return r

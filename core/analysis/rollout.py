@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ..problem import Problem
-from .cut import altered, solve
+from .cut import altered, full_precision, solve
 from .records import Capture, Record
 
 
@@ -46,8 +46,9 @@ def rollout(
     if not 0.0 <= residual <= 1.0:
         raise ValueError(f"residual is {residual}, expected a number from 0 to 1")
     r = first_rows(records[-1], rows, start)
-    for record in reversed(records):
-        r = residual * r + (1.0 - residual) * _pulled(record, r)
+    with full_precision(r.device):
+        for record in reversed(records):
+            r = residual * r + (1.0 - residual) * _pulled(record, r)
     return r
 
 

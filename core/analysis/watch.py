@@ -76,6 +76,9 @@ class Watch:
         self.model, self.layers, self.on_call = model, layers, on_call
         self.names = {module: name for name, module in model.named_modules()}
         self.readers = {module: reader for module in self.names if (reader := _reader(module)) is not None}
+        self.watched = {module: name for module, name in self.names.items() if not _is_plain_leaf(module)}
+        for owner in self.readers:
+            self.watched.update((child, self.names[child]) for child in owner.children())
         self.stack: list[_Frame] = []
         self.called: dict[str, int] = {}
         self.unsupported: dict[str, str] = {}
@@ -117,7 +120,7 @@ class Watch:
         """Note that a module starts (a global forward pre-hook)."""
         if torch.compiler.is_compiling():
             raise CaptureError("model: it is being compiled; capture the model without torch.compile")
-        name = self.names.get(module)
+        name = self.watched.get(module)
         if name is None or _in_backward():
             return
         self.stack.append(_Frame(module, name, self.calls))
@@ -125,7 +128,7 @@ class Watch:
 
     def after(self, module: nn.Module, args: Any, *rest: Any) -> None:
         """Note that a module has ended (a global forward hook); on an error `rest` lacks the keyword arguments."""
-        if all(frame.module is not module for frame in self.stack) or _in_backward():
+        if module not in self.watched or _in_backward() or all(frame.module is not module for frame in self.stack):
             return
         while self.stack[-1].module is not module:  # left behind by an error that the model caught
             self.stack.pop()
@@ -228,7 +231,8 @@ def detached(problem: Problem) -> Problem:
     """Answer a problem without its graph: every tensor of it, those of mask and bias too, is detached."""
 
     def plain(value: Any) -> Any:
-        return pytree.tree_map_only(Tensor, torch.Tensor.detach, value)
+        simple = value is None or isinstance(value, float)
+        return value if simple else pytree.tree_map_only(Tensor, torch.Tensor.detach, value)
 
     p = problem
     return altered(
@@ -251,6 +255,11 @@ def _reader(module: nn.Module) -> Reader | None:
     if is_timm(module):
         return after_timm
     return after_torch_block if is_torch_block(module) else None
+
+
+def _is_plain_leaf(module: nn.Module) -> bool:
+    """Whether a module is one of torch's that holds no other: it cannot call `attend`."""
+    return type(module).__module__.startswith("torch.nn.modules.") and not module._modules
 
 
 def _refuse_compiled(model: nn.Module) -> None:
