@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable, Iterator
 from itertools import product
 
@@ -13,6 +14,11 @@ from core import biases, masks
 
 Allowed = Callable[[int, int, int, int], bool]
 Logit = Callable[[int, int, int, int], float]
+
+
+def cases(n: int) -> int:
+    """Answer how many problems a property test draws: n, times ATTENTION_SUITE_CASES in the long run of a benchmark."""
+    return n * int(os.environ.get("ATTENTION_SUITE_CASES", "1"))
 
 
 class Sizes:

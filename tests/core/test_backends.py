@@ -11,7 +11,7 @@ from core import biases, masks, scores
 from core.backends import BACKENDS
 from core.problem import pose
 
-from .cases import Sizes, bias_cases, mask_cases
+from .cases import Sizes, bias_cases, cases, mask_cases
 
 SCORES = [scores.Dot(), scores.Cosine(), scores.Gaussian()]
 OTHERS = [name for name in BACKENDS if name != "reference"]
@@ -53,7 +53,7 @@ def assert_equal(got, expected, tolerance):
 
 
 @pytest.mark.parametrize("backend", OTHERS)
-@settings(max_examples=250)
+@settings(max_examples=cases(250))
 @given(
     sizes=st.tuples(st.integers(0, 2), st.sampled_from([1, 2, 4]), st.integers(1, 9), st.integers(1, 9)),
     heads=st.sampled_from([1, 2]),
@@ -87,7 +87,7 @@ def test_equals_reference(backend, sizes, heads, D, Dv, score, dtype, temperatur
 
 
 @pytest.mark.parametrize("backend", OTHERS)
-@settings(max_examples=200)
+@settings(max_examples=cases(200))
 @given(
     sizes=st.tuples(st.integers(1, 2), st.sampled_from([1, 2]), st.integers(1, 9), st.integers(1, 9)),
     heads=st.sampled_from([1, 2]),

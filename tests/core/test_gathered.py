@@ -14,7 +14,7 @@ import core
 from core import biases, masks, scores
 from core.pair_list import Listing, pairs_of
 
-from .cases import Sizes, bias_cases, mask_cases
+from .cases import Sizes, bias_cases, cases, mask_cases
 from .test_backends import SCORES, TOLERANCE, assert_equal
 
 LISTED = ("neighbours", "neighbours per item", "edges", "edges of items", "edges of heads", "edges of both")
@@ -46,7 +46,7 @@ def answers(backend, inputs, learned, build, need, **arguments):
     return (*(x for x in got if x is not None), *torch.autograd.grad(loss, inputs, allow_unused=True))
 
 
-@settings(max_examples=200)
+@settings(max_examples=cases(200))
 @given(
     sizes=st.tuples(st.integers(0, 3), st.sampled_from([1, 2]), st.integers(1, 9), st.integers(1, 9)),
     groups=st.sampled_from([1, 2]),
@@ -124,7 +124,7 @@ def test_equals_transformer_conv():
     torch.testing.assert_close(other.grad, x.grad, rtol=1e-10, atol=1e-10)
 
 
-@settings(max_examples=150)
+@settings(max_examples=cases(150))
 @given(
     sizes=st.tuples(st.integers(0, 3), st.sampled_from([1, 2]), st.integers(1, 9), st.integers(1, 9)),
     seed=st.integers(0, 10**6),

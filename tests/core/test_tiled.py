@@ -9,7 +9,7 @@ import core
 from core import biases, masks, tiles
 from core.problem import pose
 
-from .cases import Sizes, bias_cases, mask_cases
+from .cases import Sizes, bias_cases, cases, mask_cases
 from .test_backends import SCORES, TOLERANCE, assert_equal, run
 
 
@@ -21,7 +21,7 @@ def tile(monkeypatch):
     return use
 
 
-@settings(max_examples=250)
+@settings(max_examples=cases(250))
 @given(
     sizes=st.tuples(st.integers(0, 3), st.sampled_from([1, 2]), st.integers(1, 9), st.integers(1, 9)),
     groups=st.sampled_from([1, 2]),

@@ -10,7 +10,7 @@ from typing import NamedTuple
 ROOT = Path(__file__).parents[2]
 DOMAINS = ("vision", "genomics", "graphs", "timeseries")
 PACKAGES = ("core", *DOMAINS)
-HEAVY = ("lightning", "timm", "Bio", "torch_geometric", "sklearn", "scipy", "pandas", "matplotlib")
+HEAVY = ("lightning", "timm", "Bio", "torch_geometric", "sklearn", "scipy", "pandas", "matplotlib", "captum", "statsmodels")
 """What `import core` must never load."""
 
 
