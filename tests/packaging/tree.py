@@ -10,7 +10,18 @@ from typing import NamedTuple
 ROOT = Path(__file__).parents[2]
 DOMAINS = ("vision", "genomics", "graphs", "timeseries")
 PACKAGES = ("core", *DOMAINS)
-HEAVY = ("lightning", "timm", "Bio", "torch_geometric", "sklearn", "scipy", "pandas", "matplotlib", "captum", "statsmodels")
+HEAVY = (
+    "lightning",
+    "timm",
+    "Bio",
+    "torch_geometric",
+    "sklearn",
+    "scipy",
+    "pandas",
+    "matplotlib",
+    "captum",
+    "statsmodels",
+)
 """What `import core` must never load."""
 
 
@@ -70,13 +81,23 @@ def sources(package: str) -> list[Path]:
     return [path for path in tracked() if path.suffix == ".py" and path.is_relative_to(ROOT / package)]
 
 
+def _for_types_alone(node: ast.AST) -> bool:
+    """Whether a statement is `if TYPE_CHECKING:` without an else."""
+    return (
+        isinstance(node, ast.If)
+        and not node.orelse
+        and isinstance(node.test, ast.Name)
+        and node.test.id == "TYPE_CHECKING"
+    )
+
+
 def imports(path: Path) -> list[Import]:
     """Every import in a file; relative ones are resolved to their full names."""
     module = ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
     deferred = {
         id(node)
         for function in ast.walk(module)
-        if isinstance(function, (ast.FunctionDef, ast.AsyncFunctionDef))
+        if isinstance(function, (ast.FunctionDef, ast.AsyncFunctionDef)) or _for_types_alone(function)
         for node in ast.walk(function)
     }
     package = path.relative_to(ROOT).parent.parts
