@@ -63,7 +63,7 @@ def cost(problem: Problem) -> Cost:
         flops=7 * pairs * width,
         peak_bytes=linear + (3 if _has_bias(p) else 2) * dense,
         memory="O(L^2): a dense mask",
-        cells=pairs,
+        cells=B * H * p.Lq * p.Lk,
         route=f"{NAME} with a dense mask",
     )
 
