@@ -72,11 +72,12 @@ def pull(problem: Problem, r: Tensor) -> Tensor:
 
 def _pull(problem: Problem, r: Tensor) -> Tensor:
     p = problem
-    with torch.enable_grad():
+    with torch.inference_mode(False), torch.enable_grad():
         shape = (p.B, p.k.shape[1], p.Lk, r.shape[1])
         v = torch.zeros(shape, dtype=p.compute_dtype, device=p.q.device, requires_grad=True)
-        out = solve(altered(p, q=p.q.to(v.dtype), k=p.k.to(v.dtype), v=v)).out
-        gradient = (r.mT / p.H)[:, None].expand(out.shape).to(out.dtype)
+        q, k = (x.clone() if x.is_inference() else x for x in (p.q.to(v.dtype), p.k.to(v.dtype)))
+        out = solve(altered(p, q=q, k=k, v=v)).out
+        gradient = (r.mT.clone() / p.H)[:, None].expand(out.shape).to(out.dtype)
         (pulled,) = torch.autograd.grad(out, v, gradient.contiguous())
     return pulled.sum(dim=1).mT
 

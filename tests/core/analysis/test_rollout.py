@@ -1,12 +1,14 @@
 """Rollout and relevance: against explicit products of weights, with and without weights in memory."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 from core import biases, masks
-from core.analysis import CaptureError, capture, relevance, rollout
+from core.analysis import Capture, CaptureError, capture, relevance, rollout
 from core.layers import Encoder, MultiheadAttention
 
 from .models import images, timm_vit, tokens, torch_encoder, vit
@@ -52,6 +54,20 @@ def test_both_ways_equal_the_matrix_product(structure, residual, dtype, toleranc
         )
     if structure == "plain":
         torch.testing.assert_close(expected.sum(-1), torch.ones(2, 9, dtype=dtype))
+
+
+def test_rollout_of_a_capture_in_inference_mode():
+    model, x = vit().eval(), images()
+    with torch.inference_mode():
+        with capture(model, ("inputs", "weights")) as seen:
+            model(x)
+        bare = Capture(("inputs",))
+        for record in seen:
+            bare.add(replace(record, weights=None))
+        inside = rollout(bare, rows=[0])
+    expected = explicit(seen)[:, :1]
+    torch.testing.assert_close(inside, expected, rtol=0, atol=1e-6)
+    torch.testing.assert_close(rollout(bare, rows=[0]), expected, rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize("kind", ["timm", "torch"])
