@@ -14,8 +14,8 @@ class Cost(NamedTuple):
         flops: Floating-point operations of the matrix products, forward and backward.
         peak_bytes: Memory at its peak beyond q, k and v: the output, what is saved, temporaries and gradients.
         memory: "O(L d)", or "O(L^2)" with what costs it.
-        cells: Logits that are computed, over items, heads, queries and keys; those that a mask then hides count. Where a
-            kernel computes them and is handed a dense mask, the numbers in that mask.
+        cells: Logits that are computed, over items, heads, queries and keys; those that a mask then hides count.
+            Where a kernel computes them and is handed a dense mask, the numbers in that mask.
         route: The way through the backend, a key of `core.rates.RATES`.
     """
 
