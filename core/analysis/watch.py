@@ -42,6 +42,9 @@ SUPPORTED = (
 )
 
 
+_measuring: list[str] = []
+"""Modules whose calls are being measured right now; calls of `attend` that this makes are nobody's to record."""
+
 OnCall = Callable[[str, int | None, Call], None]
 """Receives the module's name, which call of the whole model it is part of (None outside one), and the call."""
 
@@ -144,12 +147,12 @@ class Watch:
         """Note a call of `attend` (an observer of `core.observe`)."""
         if torch.compiler.is_compiling():
             raise CaptureError("model: attend is being compiled; capture the model without torch.compile")
-        if not self.stack or _in_backward():
+        if not self.stack or _measuring or _in_backward():
             return
         name = self.stack[-1].name
         self._count(name)
         if self.chosen(name):
-            self.on_call(name, self.forward, Call(detached(problem), answer.out, lambda gradient: gradient))
+            self._report(name, Call(detached(problem), answer.out, lambda gradient: gradient))
 
     def _end(self, frame: _Frame, call: Finished) -> None:
         """Read a call that has ended well, if its module has an adapter; hand it to its parent, if that one has."""
@@ -161,12 +164,20 @@ class Watch:
             if self.chosen(name):
                 with torch.no_grad():
                     read = reader(frame.module, call)
-                self.on_call(name, self.forward, read._replace(problem=detached(read.problem)))
+                self._report(name, read._replace(problem=detached(read.problem)))
         parent = self.stack[-2] if len(self.stack) > 1 else None
         if parent is not None and parent.module in self.readers:
             parent.children[frame.name.removeprefix(parent.name).removeprefix(".")] = Seen(call.args, call.output)
         elif self.calls == frame.calls_before and _looks_like_attention(frame.module):
             self._not_understood(frame.name, frame.module)
+
+    def _report(self, name: str, call: Call) -> None:
+        """Hand a call on; what is computed of it meanwhile, by any watch, is not the model's."""
+        _measuring.append(name)
+        try:
+            self.on_call(name, self.forward, call)
+        finally:
+            _measuring.pop()
 
     def _count(self, name: str) -> None:
         self.calls += 1

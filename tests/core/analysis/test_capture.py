@@ -12,6 +12,7 @@ from torch import nn
 import core
 from core import biases, masks, scores
 from core.analysis import CaptureError, capture
+from core.analysis.linear import linear_statistic
 from core.layers import Encoder, MultiheadAttention, TransformerBlock
 from core.observe import observers
 
@@ -267,6 +268,20 @@ def test_a_module_that_calls_attend_is_named():
         model(torch.randn(2, 3, 4))
     assert list(seen.layers) == ["1"]
     assert "1: B, H, Lq, Lk = (2, 2, 3, 3): entropy (2, 2, 3)" in str(seen)
+
+
+def test_a_statistic_may_attend_itself():
+    """What a statistic computes by `attend` is not recorded, by this capture or by one around it."""
+    model = vit().double()
+
+    def past(p):
+        return linear_statistic(p.q, p.k, masks.Causal(), scale=p.scale)
+
+    with capture(model) as outer, capture(model, (), statistics={"f": past, "mask": masks.Causal()}) as seen:
+        model(images().double())
+    assert len(outer) == len(seen) == 2
+    for record in seen:
+        torch.testing.assert_close(record.statistics["f"], record.statistics["mask"], rtol=0, atol=1e-10)
 
 
 def test_layers_by_name_pattern_and_parent():
