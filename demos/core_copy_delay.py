@@ -232,7 +232,7 @@ def plot(found: dict[tuple[str, int], list[Result]], delays: list[int], path: Pa
     left.legend(fontsize=8)
     for panel, when in ((middle, "before training"), (right, "after training")):
         panel.set(yscale="log", ylim=(1e-16, 30), xlabel="distance of input and answer (steps)")
-        panel.set(title=f"Gradient of the answer, delay {delays[-1]}, {when}")
+        panel.set(title=f"Gradient at delay {delays[-1]}, {when}")
         panel.grid(alpha=0.3)
     middle.set_ylabel("gradient norm / its largest (floor 1e-16)")
     right.legend([right.lines[1]], ["the symbol to copy"], fontsize=8, loc="lower left")
