@@ -144,42 +144,47 @@ class _Tiled(torch.autograd.Function):
             raise RuntimeError(
                 "attention by tiles has no second derivatives (create_graph=True); expected backend='reference' there"
             )
-        work: Work = ctx.work
-        p = work.problem
-        q, k, v, out, lse, entropy, *learned = ctx.saved_tensors
-        d_out, d_lse, d_entropy = gradients[:3]
-        tiler = Tiler(work, ctx.cut, q, k)
-        dq, dk, dv = torch.empty_like(q), KeyGradient(k, ctx.cut), KeyGradient(v, ctx.cut)
-        d_learned = [torch.zeros_like(t) for t in learned]
-        delta = (d_out * out).sum(dim=-1) - torch.where(lse == -torch.inf, 0.0, d_lse)
-        start = torch.where(lse == -torch.inf, 0.0, lse * -LOG2E)
-        for rows in tiler.row_parts():
-            at = (rows.items, slice(None), rows.rows)
-            q_rows, d_rows = tiler.by_query(q, rows), tiler.by_query(d_out, rows) / (1.0 - p.dropout_p)
-            dq_rows = torch.zeros_like(q_rows)
-            for tile in tiler.tiles(rows, q_rows, start[at][..., None], differentiable=True):
-                weights, w_flat = tiler.buffer(1, tile.part)
-                torch.exp2(tile.logits, out=weights)
-                surprise = None
-                if "entropy" in p.need:  # P (ln P + H)
-                    surprise = tile.logits.clamp_min_(FLOOR).div(LOG2E).add_(entropy[at][..., None]).mul_(weights)
-                d_weights, d_flat = tile.logits, tile.flat
-                torch.bmm(d_rows, tiler.by_key(v, tile.part).mT, out=d_flat)
-                keep = tiler.keep(tile.part)
-                dropped = w_flat
-                if keep is not None:
-                    d_weights.mul_(keep)
-                    dropped = keep.mul_(weights).view_as(w_flat)
-                dv.add(tile.part, d_rows, dropped)
-                d_logits = d_weights.sub_(delta[at][..., None]).mul_(weights)
-                if surprise is not None:
-                    d_logits.sub_(surprise.mul_(d_entropy[at][..., None]))
-                dq_rows.baddbmm_(d_flat, tiler.by_key(k, tile.part))
-                dk.add(tile.part, q_rows, d_flat)
-                if learned:
-                    _add_learned(d_learned, work, tile, d_logits)
-            dq[at] = dq_rows.view(*lse[at].shape, -1)
-        return None, None, dq / LOG2E, dk.total() / LOG2E, dv.total(), *d_learned
+        with torch.autocast(ctx.work.problem.q.device.type, enabled=False):  # the caller's would round sums
+            return _gradients(ctx, *gradients)
+
+
+def _gradients(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+    work: Work = ctx.work
+    p = work.problem
+    q, k, v, out, lse, entropy, *learned = ctx.saved_tensors
+    d_out, d_lse, d_entropy = gradients[:3]
+    tiler = Tiler(work, ctx.cut, q, k)
+    dq, dk, dv = torch.empty_like(q), KeyGradient(k, ctx.cut), KeyGradient(v, ctx.cut)
+    d_learned = [torch.zeros_like(t) for t in learned]
+    delta = (d_out * out).sum(dim=-1) - torch.where(lse == -torch.inf, 0.0, d_lse)
+    start = torch.where(lse == -torch.inf, 0.0, lse * -LOG2E)
+    for rows in tiler.row_parts():
+        at = (rows.items, slice(None), rows.rows)
+        q_rows, d_rows = tiler.by_query(q, rows), tiler.by_query(d_out, rows) / (1.0 - p.dropout_p)
+        dq_rows = torch.zeros_like(q_rows)
+        for tile in tiler.tiles(rows, q_rows, start[at][..., None], differentiable=True):
+            weights, w_flat = tiler.buffer(1, tile.part)
+            torch.exp2(tile.logits, out=weights)
+            surprise = None
+            if "entropy" in p.need:  # P (ln P + H)
+                surprise = tile.logits.clamp_min_(FLOOR).div(LOG2E).add_(entropy[at][..., None]).mul_(weights)
+            d_weights, d_flat = tile.logits, tile.flat
+            torch.bmm(d_rows, tiler.by_key(v, tile.part).mT, out=d_flat)
+            keep = tiler.keep(tile.part)
+            dropped = w_flat
+            if keep is not None:
+                d_weights.mul_(keep)
+                dropped = keep.mul_(weights).view_as(w_flat)
+            dv.add(tile.part, d_rows, dropped)
+            d_logits = d_weights.sub_(delta[at][..., None]).mul_(weights)
+            if surprise is not None:
+                d_logits.sub_(surprise.mul_(d_entropy[at][..., None]))
+            dq_rows.baddbmm_(d_flat, tiler.by_key(k, tile.part))
+            dk.add(tile.part, q_rows, d_flat)
+            if learned:
+                _add_learned(d_learned, work, tile, d_logits)
+        dq[at] = dq_rows.view(*lse[at].shape, -1)
+    return None, None, dq / LOG2E, dk.total() / LOG2E, dv.total(), *d_learned
 
 
 class KeyGradient:

@@ -201,6 +201,27 @@ def test_autocast(backend, autocast):
     assert gradient.dtype == torch.float32
 
 
+@pytest.mark.parametrize("backend", [name for name in OTHERS if name != "fused"])
+@pytest.mark.parametrize("name", ["window", "neighbours"])
+def test_autocast_around_backward_rounds_nothing(backend, name):
+    """Gradients are the same whether backward is called inside of autocast or outside; torch's own are rounded there."""
+    s = Sizes(1, 2, 6, 6, dtype=torch.float32)
+    mask = mask_cases(s)[name][0]
+    inputs = [s.normal(1, 2, 6, 4).requires_grad_() for _ in range(3)]
+    slopes = torch.tensor([0.1, 0.2], requires_grad=True)
+    skip_refused(backend, *inputs, mask=mask, bias=biases.Alibi(slopes))
+    found = []
+    for inside in (False, True):
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            out = core.attend(*inputs, mask=mask, bias=biases.Alibi(slopes), backend=backend).float().square().sum()
+            if inside:
+                found.append(torch.autograd.grad(out, (*inputs, slopes)))
+        if not inside:
+            found.append(torch.autograd.grad(out, (*inputs, slopes)))
+    for a, b in zip(*found, strict=True):
+        assert torch.equal(a, b)
+
+
 class TestFusedKernel:
     """What `plan` says of memory is what torch does: the flash kernel (1 on the CPU) or its math path (0)."""
 
