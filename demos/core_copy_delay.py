@@ -246,7 +246,7 @@ def main() -> None:
     parser.add_argument("--fast", action="store_true", help="short delays, few steps: shows that it runs, not who wins")
     parser.add_argument("--out", type=Path, default=Path("runs/core_copy_delay"), help="folder of the picture")
     arguments = parser.parse_args()
-    delays, sweep, steps, seeds = ([10, 30, 100, 300, 1000], [100, 300], 300, 3)
+    delays, sweep, steps, seeds = ([10, 30, 100, 300, 1000], [100, 300], 500, 3)
     if arguments.fast:
         delays, sweep, steps, seeds = [10, 30], [10], 25, 1
     rates = [0.003, 0.01, 0.03]

@@ -13,6 +13,7 @@ The second part trains an encoder with and without activation checkpointing, at 
 import argparse
 import math
 import multiprocessing
+import os
 import sys
 import time
 from collections.abc import Callable
@@ -28,7 +29,7 @@ import core
 from core import biases, masks
 
 HEADS, HEAD_DIM, DEGREE = 2, 32, 8
-DIM, ENCODER_LENGTH, ENCODER_HEADS = 64, 1024, 4
+DIM, ENCODER_LENGTH, ENCODER_HEADS = 64, 2048, 4
 Arguments = dict[str, masks.Mask | biases.Bias]
 
 
@@ -233,6 +234,7 @@ def main() -> None:
     start = time.perf_counter()
     jobs = [Job(name, L, route) for name in STRUCTURES for route in lengths for L in lengths[route]]
     jobs += [Job("encoder", depth, route) for route in ("keep", "checkpoint") for depth in depths]
+    os.environ["MALLOC_MMAP_THRESHOLD_"] = "65536"  # glibc gives back at once what is freed: the peak is what is held
     context = multiprocessing.get_context("forkserver")  # each measurement has a process of its own, with torch loaded
     context.set_forkserver_preload(["torch", "core"])
     curves: Curves = {}
