@@ -52,7 +52,7 @@ class Problem:
     temperature: float | Tensor
     dropout_p: float
     need: frozenset[str]
-    memo: dict[str, Any] = field(default_factory=dict, repr=False)
+    memo: dict[str, Any] = field(default_factory=dict, init=False, repr=False)
 
     @property
     def B(self) -> int:

@@ -42,7 +42,7 @@ def full_precision(device: torch.device) -> AbstractContextManager[Any]:
 
 def altered(problem: Problem, **changes: Any) -> Problem:
     """Answer a problem with other fields; what was worked out for it is worked out anew."""
-    return replace(problem, memo={}, **changes)
+    return replace(problem, **changes)
 
 
 def cut(problem: Problem, heads: Sequence[int] | None = None, rows: Sequence[int] | None = None) -> Problem:

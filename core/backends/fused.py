@@ -156,7 +156,7 @@ def _folded(p: Problem) -> tuple[Problem, Fold | None]:
     if "folded" not in p.memo:
         found, rest = fold(p) if _has_bias(p) else None, p
         if found is not None:
-            rest = replace(p, bias=found.rest, score=Dot() if p.score.has_offset else p.score, memo={})
+            rest = replace(p, bias=found.rest, score=Dot() if p.score.has_offset else p.score)
         p.memo["folded"] = rest, found
     answer: tuple[Problem, Fold | None] = p.memo["folded"]
     return answer
