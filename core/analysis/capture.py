@@ -14,10 +14,10 @@ from torch.utils import _pytree as pytree
 from ..backends import BACKENDS
 from ..biases import Bias
 from ..masks import Mask
-from ..part import Part
 from ..problem import Problem, by_head
 from .adapters import Call
 from .cut import altered, cut, full_precision, row_blocks, solve
+from .linear import expectation
 from .records import Capture, Record
 from .watch import CaptureError, watching
 
@@ -190,25 +190,11 @@ def _weights(problem: Problem) -> Tensor:
 
 
 def _statistic(name: str, statistic: Statistic, problem: Problem, layer: str) -> Tensor:
-    value = _mean(problem, statistic) if isinstance(statistic, (Mask, Bias)) else statistic(problem)
+    value = expectation(problem, statistic) if isinstance(statistic, (Mask, Bias)) else statistic(problem)
     expected = (problem.B, problem.H, problem.Lq)
     if tuple(value.shape) != expected:
         raise ValueError(f"statistics[{name!r}] has shape {tuple(value.shape)}, expected {expected} at {layer!r}")
     return value.detach()
-
-
-def _mean(problem: Problem, feature: Mask | Bias) -> Tensor:
-    """Compute sum_j w_ij f_ij, with the weights of some rows at a time; pairs of weight 0 count nothing."""
-    p = altered(problem, v=problem.v[..., :1])
-    sizes = (p.B, p.H, p.Lq, p.Lk)
-    feature.validate(*sizes, p.q.device)
-    whole = Part.whole(*sizes, p.q.device)
-    pieces = []
-    for rows in row_blocks(p, CELLS):
-        weights = _weights(cut(p, rows=rows)).to(p.compute_dtype)
-        values = feature._block(whole._replace(rows=slice(rows.start, rows.stop))).to(weights.dtype)
-        pieces.append(torch.where(weights > 0, weights * values, 0.0).sum(dim=-1))
-    return torch.cat(pieces, dim=2) if pieces else p.q.new_zeros(p.B, p.H, 0, dtype=p.compute_dtype)
 
 
 def _claim(wanted: _Wanted, seen: Capture, layer: str, p: Problem, heads: int, rows: int) -> None:

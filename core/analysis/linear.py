@@ -18,6 +18,7 @@ from ..problem import AttentionOutput, Problem, by_head, pose
 from ..scores import Dot, Score
 from ..tiles import Cut, Grid
 from ..tiling import expect_by_tiles
+from .cut import altered, solve
 
 PAIRS = 1 << 16  # listed pairs that are looked at in one go
 
@@ -79,16 +80,40 @@ def linear_statistic(
     )
     if not isinstance(statistic, (Bias, Mask)):
         raise TypeError(f"statistic is a {type(statistic).__name__}, expected a core.biases.Bias or a core.masks.Mask")
-    statistic.validate(p.B, p.H, p.Lq, p.Lk, q.device)
     again: dict[str, Any] = {"mask": mask, "bias": bias, "score": score, "scale": scale, "temperature": temperature}
     if isinstance(statistic, KeyBias) and p.groups == 1:
+        statistic.validate(p.B, p.H, p.Lq, p.Lk, q.device)
         v = statistic.value.to(p.compute_dtype)
         v = (v if v.ndim == 3 else v[:, None].expand(-1, p.H, -1))[..., None]
         mean: Tensor = attend(q.to(v.dtype), k.to(v.dtype), v, backend=backend, **again)
         return mean[..., 0]
     answer: AttentionOutput = attend(q, k, k, need=("lse",), backend=backend, **again)
-    lse = answer.lse
+    assert answer.lse is not None
+    return _expect(p, answer.lse, statistic)
+
+
+@torch.no_grad()
+def expectation(problem: Problem, statistic: Bias | Mask) -> Tensor:
+    """Answer `linear_statistic` for a problem as an observer of `core.observe` receives it.
+
+    Args:
+        problem: The problem; its values and its dropout do not matter.
+        statistic: f, as in `linear_statistic`.
+
+    Shapes:
+        Answer: (B, H, Lq).
+
+    Raises:
+        ValueError: The statistic does not fit the sizes.
+    """
+    p = altered(problem, v=problem.k)
+    lse = solve(p, ("lse",)).lse
     assert lse is not None
+    return _expect(p, lse, statistic)
+
+
+def _expect(p: Problem, lse: Tensor, statistic: Bias | Mask) -> Tensor:
+    statistic.validate(p.B, p.H, p.Lq, p.Lk, p.q.device)
     listing = None if p.pattern is None else Listing.of(p.pattern, p.B, p.Lq, p.Lk)
     if listing is not None and listing.count * 4 < p.B * p.Lq * p.Lk:
         return _over_pairs(p, listing, lse, statistic)
