@@ -118,9 +118,10 @@ def fit(points: list[tuple[Cost, float]]) -> tuple[Rates, float]:
 
 
 def write(found: dict[str, Rates]) -> None:
-    """Put the rates into core/rates.py; what stands above them stays."""
+    """Put the rates into core/rates.py; what stands above them stays, and so do routes that were not measured."""
     head = PAGE.read_text(encoding="utf-8").split("RATES = {")[0]
-    lines = [f'    "{k}": Rates(call={r.call:.2e}, flop={r.flop:.2e}, cell={r.cell:.2e}),\n' for k, r in found.items()]
+    every = rates.RATES | found
+    lines = [f'    "{k}": Rates(call={r.call:.2e}, flop={r.flop:.2e}, cell={r.cell:.2e}),\n' for k, r in every.items()]
     PAGE.write_text(f"{head}RATES = {{\n{''.join(lines)}}}\n", encoding="utf-8")
 
 

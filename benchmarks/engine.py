@@ -75,17 +75,8 @@ CASES = {
     "P9 batch 64, L 64, no structure": Case(lambda L: {}, 1.1, None, shape=(64, 8, 64), rounds=31),
     "P9 batch 64, L 128, no structure": Case(lambda L: {}, 1.1, None, shape=(64, 8, 128), rounds=31),
     "P9 batch 64, L 256, no structure": Case(lambda L: {}, 1.1, None, shape=(64, 8, 256), rounds=15),
-    "P9 batch 64, L 128, causal, lengths": Case(
-        lambda L: {"mask": masks.Causal() & padded(64, L)}, 1.1, None, causal=True, shape=(64, 8, 128), rounds=31
-    ),
 }
 """What is measured, in the order of the table."""
-
-
-def padded(B: int, L: int) -> masks.Padding:
-    """Lengths from half to all of L, on both sides."""
-    lengths = torch.linspace(L // 2, L, B).long()
-    return masks.Padding(lengths, lengths)
 
 
 def inputs(case: Case, L: int) -> Inputs:
