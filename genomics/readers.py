@@ -148,17 +148,15 @@ def _genbank(path: str | PathLike[str], rules: Rules) -> Iterator[SequenceRecord
                 if record is None:
                     return
                 letters = str(record.seq)
-            except SequenceFileError:
+            except (SequenceFileError, OSError):
                 raise
             except UndefinedSequenceError:
-                raise SequenceFileError(
-                    path, lines.starts[number], "expected a sequence under ORIGIN, got none"
-                ) from None
-            except (ValueError, BiopythonParserWarning) as error:
+                message = "expected a sequence under ORIGIN, got none"
+                raise SequenceFileError(path, lines.starts[number], message) from None
+            except Exception as error:  # the parser raises what it stumbles over: IndexError, AssertionError, ...
                 start = lines.starts[number] if number < len(lines.starts) else max(lines.number, 1)
-                raise SequenceFileError(
-                    path, start, f"expected a GenBank record; on line {lines.number}: {error}"
-                ) from None
+                message = f"expected a GenBank record; on line {lines.number}: {str(error) or repr(error)}"
+                raise SequenceFileError(path, start, message) from error
             rules.check(letters, path, lines.starts[number])
             yield SequenceRecord(record.id, rules.convert(letters), record.description, lines.starts[number])
 

@@ -221,6 +221,7 @@ def test_genbank_by_hand(write):
         (lambda text: text[: text.index("        1 rysw")], 12, "Premature end of file"),
         (lambda text: text[:-3], 12, "on line 17: Premature end of file"),
         (lambda text: text[: text.index("FEATURES") + 30], 1, "expected a GenBank record"),
+        (lambda text: text.replace("     source", "     \nsource"), 1, "on line 8: string index out of range"),
         (lambda text: text.replace("rysw", "rysu"), 12, "got 'U' in column 4"),
         (lambda text: text.replace("rysw", "rys*"), 12, "got '*' in column 4"),
         (lambda text: text.replace("X2.1", "X1.2").replace("X2", "X1"), 12, "got 'X1.2' again (first on line 1)"),
