@@ -126,7 +126,7 @@ def decode(values: Tensor) -> str:
         if (kept == PAD).any():
             raise ValueError(f"values: expected padding at the end only, got it at place {int((kept == PAD).argmax())}")
     elif values.ndim == 2 and values.shape[1] == 4 and values.is_floating_point():
-        rows = values.detach().cpu().numpy().astype(np.float32)
+        rows = values.detach().float().cpu().numpy()
         distance = np.abs(rows[:, None, :] - _ROWS).max(axis=2)
         found = distance.argmin(axis=1)
         wrong = ~(distance.min(axis=1, initial=np.inf) < 1e-3)
@@ -211,12 +211,15 @@ def encode(
         values: (B, L, 4) float32 or (B, L) int64
 
     Raises:
-        ValueError: A length or a letter is refused; the message names the sequence by its place in `sequences`.
+        ValueError: A length or a letter is refused (the message names the sequence by its place in `sequences`), or
+            `sequences` is one string.
     """
     if form not in ("one_hot", "tokens"):
         raise ValueError(f"form: expected 'one_hot' or 'tokens', got {form!r}")
     if form == "tokens" and ambiguous == "zeros":
         raise ValueError("ambiguous: expected 'probabilities' or 'refuse' for tokens, got 'zeros'")
+    if isinstance(sequences, str):
+        raise ValueError("sequences: expected a list of strings, got one string")
     rows = _rows(ambiguous)
     accepted = _accepted(ambiguous)
     for number, sequence in enumerate(sequences):

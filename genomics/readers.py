@@ -62,11 +62,7 @@ def _fasta(path: str | PathLike[str], rules: Rules) -> Iterator[SequenceRecord]:
             yield SequenceRecord(identifier, rules.convert(letters), description, titles.popleft())
 
 
-def read_fastq(
-    path: str | PathLike[str],
-    rules: Rules = STRICT,
-    offset: int = 33,
-) -> Iterator[SequenceRecord]:
+def read_fastq(path: str | PathLike[str], rules: Rules = STRICT, offset: int = 33) -> Iterator[SequenceRecord]:
     """Records of a FASTQ file with their Phred scores, by `Bio.SeqIO.QualityIO.FastqGeneralIterator`.
 
     Sequence and qualities may be wrapped. An error names the line where its record begins; one in the structure of the
@@ -89,6 +85,8 @@ def read_fastq(
 
 def _fastq(path: str | PathLike[str], rules: Rules, offset: int) -> Iterator[SequenceRecord]:
     with NumberedLines(path) as lines:
+        known = dict.fromkeys(range(offset, 127))
+        scores = bytes(max(code - offset, 0) for code in range(256))
         parsed = FastqGeneralIterator(lines)
         start = 1
         while True:
@@ -104,12 +102,12 @@ def _fastq(path: str | PathLike[str], rules: Rules, offset: int) -> Iterator[Seq
                 return
             title, letters, codes = entry
             rules.check(letters, path, start)
-            strange = [code for code in codes if not offset <= ord(code) <= 126]
+            strange = codes.translate(known)
             if strange:
                 raise SequenceFileError(
                     path, start, f"expected quality codes {chr(offset)!r} .. '~' (offset={offset}), got {strange[0]!r}"
                 )
-            quality = bytes(ord(code) - offset for code in codes)
+            quality = codes.encode("ascii").translate(scores)
             identifier, description = _words(title)
             if not identifier:
                 raise SequenceFileError(path, start, "expected an id after '@', got nothing")
@@ -187,7 +185,7 @@ def read_deepbind(path: str | PathLike[str], rules: Rules = STRICT) -> Iterator[
             missing, or the letters are refused.
 
     References:
-        Alipanahi et al. 2015, Nature Biotechnology 33:831, supplementary software.
+        Alipanahi et al. 2015, Nature Biotechnology 33:831 (its data's format).
     """
     return admit(_deepbind(path, rules), path, rules)
 

@@ -4,6 +4,8 @@ Each idea has its own file: `text` (lines and gzip), `records` (what a reader yi
 `intervals` (formats), `alphabet` (one-hot, tokens, strands), `shuffle`, `splits`.
 """
 
+import os
+import stat
 from collections.abc import Callable, Iterator
 from os import PathLike
 from typing import Literal
@@ -84,7 +86,7 @@ def read_sequences(
 
     Raises:
         SequenceFileError: The first line is that of no format, or the reader refuses the file.
-        ValueError: There is no such format.
+        ValueError: There is no such format, or none is named for a pipe.
     """
     if form is not None and form not in _READERS:
         raise ValueError(f"form: expected one of {sorted(_READERS)}, got {form!r}")
@@ -92,6 +94,8 @@ def read_sequences(
 
 
 def _recognised(path: str | PathLike[str]) -> str:
+    if stat.S_ISFIFO(os.stat(path).st_mode):
+        raise ValueError(f"form: expected a format for {os.fspath(path)}, a pipe that can be read only once, got None")
     with NumberedLines(path) as lines:
         for line in lines:
             for beginning, form in _BEGINNINGS.items():

@@ -38,7 +38,7 @@ def group_by_shared_kmers(sequences: Sequence[str], k: int = 24, both_strands: b
         answer: (n,) int64; groups are numbered in the order of their first members
 
     Raises:
-        ValueError: k is outside 1 .. 32, or a letter is no IUPAC code of DNA.
+        ValueError: k is outside 1 .. 32, `sequences` is one string, or a letter is no IUPAC code of DNA.
     """
     kmers, owners = _kmers(sequences, k, both_strands)
     if not len(sequences):
@@ -101,6 +101,8 @@ def _kmers(sequences: Sequence[str], k: int, both_strands: bool) -> tuple[np.nda
     """Two bits a letter: the k-mers of all sequences (the smaller of the two strands' codes), and whose they are."""
     if not 1 <= k <= 32:
         raise ValueError(f"k: expected 1 .. 32, got {k}")
+    if isinstance(sequences, str):
+        raise ValueError("sequences: expected a list of strings, got one string")
     if not len(sequences):
         return np.empty(0, dtype=np.uint64), np.empty(0, dtype=np.int64)
     text = "N".join(sequences)  # a k-mer across the border holds the N, and does not count

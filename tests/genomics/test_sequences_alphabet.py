@@ -148,6 +148,8 @@ def test_encode_refuses_letters_by_the_number_of_their_sequence():
         encode(["ACG", "ACN"], ambiguous="refuse")
     with pytest.raises(ValueError, match="ambiguous: expected 'probabilities' or 'refuse' for tokens"):
         encode(["ACG"], form="tokens", ambiguous="zeros")
+    with pytest.raises(ValueError, match="sequences: expected a list of strings, got one string"):
+        encode("ACG")
     with pytest.raises(ValueError, match="form: expected"):
         encode(["ACG"], form="kmers")
     with pytest.raises(ValueError, match="ambiguous: expected"):
@@ -157,6 +159,7 @@ def test_encode_refuses_letters_by_the_number_of_their_sequence():
 def test_decode_knows_padding_from_unknown_letters():
     assert decode(encode(["ANA"], length=5, mixed="pad", ambiguous="zeros").values[0]) == "ANA"
     assert decode(torch.tensor([0, PAD, PAD])) == "A"
+    assert decode(one_hot("ACGTNRYSWKM").bfloat16()) == "ACGTNRYSWKM"
     for wrong, message in [
         (torch.tensor([0, PAD, 1]), "padding at the end only, got it at place 1"),
         (torch.tensor([0, 16]), "tokens 0 .. 15, got 16"),

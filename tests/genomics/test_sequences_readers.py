@@ -1,5 +1,7 @@
 import gzip
+import os
 import re
+import threading
 
 import pytest
 from Bio import SeqIO
@@ -311,6 +313,17 @@ def test_the_format_is_recognised_by_content_or_named(write):
     assert len(list(read_sequences(header, form="genbank"))) == 2
     with pytest.raises(ValueError, match=r"form: expected one of .*, got 'embl'"):
         read_sequences(header, form="embl")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+def test_a_pipe_needs_its_format_named(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(ValueError, match=r"form: expected a format for .*pipe, a pipe that can be read only once"):
+        read_sequences(tmp_path / "pipe")
+    writer = threading.Thread(target=(tmp_path / "pipe").write_text, args=(FASTA,))
+    writer.start()
+    assert pairs(read_sequences(tmp_path / "pipe", form="fasta")) == [("one", "ACGTACGN"), ("two", "RYSW")]
+    writer.join()
 
 
 def test_a_file_that_is_not_there(tmp_path):

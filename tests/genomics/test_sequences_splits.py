@@ -1,4 +1,6 @@
+import os
 from itertools import combinations
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,6 +14,7 @@ from genomics.sequences import (
     dinucleotide_shuffle,
     group_by_chromosome,
     group_by_shared_kmers,
+    read_sequences,
     reverse_complement,
     shares_kmer,
 )
@@ -123,6 +126,8 @@ def test_arguments_that_are_refused():
     for k in (0, 33):
         with pytest.raises(ValueError, match=f"k: expected 1 .. 32, got {k}"):
             group_by_shared_kmers(["ACGT"], k=k)
+    with pytest.raises(ValueError, match="sequences: expected a list of strings, got one string"):
+        group_by_shared_kmers("ACGT", k=1)
     for letter in "U-*é":
         with pytest.raises(ValueError, match=r"sequences\[1\]: expected IUPAC codes of DNA, got '[U\-*é]'"):
             group_by_shared_kmers(["ACGT", "AC" + letter], k=2)
@@ -134,3 +139,16 @@ def test_groups_by_chromosome():
     assert group_by_chromosome([]).tolist() == []
     with pytest.raises(ValueError, match=r"records: expected an interval in each, got none in 'y' \(line 7\)"):
         group_by_chromosome([*records, SequenceRecord("y", "A", "", 7)])
+
+
+@pytest.mark.local_data
+@pytest.mark.skipif("ATTENTION_SUITE_DATA" not in os.environ, reason="ATTENTION_SUITE_DATA is not set")
+def test_peaks_of_yy1_that_training_has_seen():
+    folder = Path(os.environ["ATTENTION_SUITE_DATA"], "genomics", "chip")
+    train, test = (list(read_sequences(folder / f"YY1_{part}.seq.gz")) for part in ("train", "test"))
+    peaks = [record.sequence for record in test if record.label == 1]
+    assert (len(train), len(test), len(peaks)) == (17828, 1000, 500)
+    seen = shares_kmer(peaks, [record.sequence for record in train])
+    known = set().union(*(words(record.sequence, 24, True) for record in train))
+    assert seen.tolist() == [bool(words(peak, 24, False) & known) for peak in peaks]
+    assert seen.sum() == 25
