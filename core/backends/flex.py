@@ -1,7 +1,8 @@
 """torch's flex_attention, compiled: on CUDA, every mask and bias that is a function of one pair, in linear memory.
 
 The kernel skips blocks of 128 x 128 pairs that the mask rules out, and evaluates mask and bias, from `core.flex_mods`,
-inside, forward and backward; no gradient of a learned bias needs an L x L tensor.
+inside, forward and backward; no gradient of a learned bias needs an L x L tensor. With half precision it runs in that,
+but in float32 where a bias learns or scale or temperature is a tensor.
 
 What is not finite is taken out of q, k and v before the kernel, and the rows that see it are made NaN by the bias: a
 query that may not see a NaN answers as if there were none. Gradients are kept apart in this way only from what no
@@ -94,18 +95,20 @@ def run(problem: Problem, seed: Tensor | None) -> AttentionOutput:
     sizes = Sizes(p.B, p.H, p.Lq, p.Lk, p.q.device)
     (q, q_bad), (k, k_bad), (v, v_bad) = map(_finite, (p.q, p.k, p.v))
     factor = by_head(p.scale) / by_head(p.temperature)  # of the score: a number, or one per head
+    if isinstance(factor, Tensor) or (p.bias is not None and p.bias.requires_grad()):
+        # Half precision rounds the output, from which the kernel's backward takes what it subtracts in each row: the
+        # gradient of a number that all rows share would be wrong by several percent.
+        q, k, v = (x.to(p.compute_dtype) for x in (q, k, v))
     q_offset, k_offset = (p.score.offset(x.to(p.compute_dtype)) for x in (q, k))
     if not isinstance(p.score, Dot):
         q, k = (p.score.prepare(x.to(p.compute_dtype)).to(x.dtype) for x in (q, k))
     scale = 1.0 if isinstance(factor, Tensor) else float(factor)
-    if isinstance(factor, Tensor) and q.dtype.itemsize == 4:
+    if isinstance(factor, Tensor):
         q = q * factor
     of_key = _nan_where(k_bad | v_bad).repeat_interleave(p.groups, dim=1)
     if k_offset is not None:
         of_key = of_key + k_offset.repeat_interleave(p.groups, dim=1) * _flat(factor)
     score_mod = _score_mod(p, sizes, look_up(_nan_where(q_bad), "bhi", sizes), look_up(of_key, "bhj", sizes))
-    if isinstance(factor, Tensor) and q.dtype.itemsize < 4:
-        score_mod = _scaled(score_mod, by_row(factor.flatten(), sizes))  # which q would round
     block_mask = _block_mask(p, sizes)
     kernel = _attend if torch.compiler.is_compiling() else _kernel(p)
 
@@ -125,7 +128,8 @@ def run(problem: Problem, seed: Tensor | None) -> AttentionOutput:
         entropy = (lse.masked_fill(dead, 0.0) - expected).masked_fill(dead, 0.0)
     if q_offset is not None:
         lse = lse + q_offset * _flat(factor)
-    return AttentionOutput(out, lse=lse.masked_fill(dead, -torch.inf) if "lse" in p.need else None, entropy=entropy)
+    lse = lse.masked_fill(dead, -torch.inf)
+    return AttentionOutput(out.to(p.q.dtype), lse=lse if "lse" in p.need else None, entropy=entropy)
 
 
 def _score_mod(p: Problem, sizes: Sizes, of_query: Mod, of_key: Mod) -> Callable[..., Tensor]:
@@ -148,16 +152,6 @@ def _score_mod(p: Problem, sizes: Sizes, of_query: Mod, of_key: Mod) -> Callable
         return torch.where(masked, -torch.inf, logit)
 
     return biased
-
-
-def _scaled(score_mod: Callable[..., Tensor], factor: Mod | float) -> Callable[..., Tensor]:
-    """Answer the same of a score that is multiplied by a factor first."""
-
-    def scaled(score: Tensor, b: Tensor, h: Tensor, i: Tensor, j: Tensor) -> Tensor:
-        by = factor if isinstance(factor, float) else factor(b, h, i, j)
-        return score_mod(score * by, b, h, i, j)
-
-    return scaled
 
 
 def _block_mask(p: Problem, sizes: Sizes) -> flex.BlockMask | None:

@@ -323,6 +323,19 @@ class TestLearned:
         for graph in graphs:
             assert_inlines(graph)
 
+    def test_half_precision_learns_what_all_rows_share(self, monkeypatch):
+        monkeypatch.setattr(torch_flex, "_FLEX_ATTENTION_DISABLE_COMPILE_DEBUG", False, raising=False)
+        s = Sizes(1, 2, 200, 200, dtype=torch.float32)
+        qkv, weights = draw(s, dtype=torch.bfloat16), s.normal(1, 2, 200, 5)
+        times, learned = s.normal(1, 200).cumsum(dim=1), [torch.tensor([0.1, 0.2]), torch.tensor([0.5, 2.0])]
+
+        def both(rate, temperature):
+            return {"bias": biases.TimeDecay(times, rate), "temperature": temperature}
+
+        got, expected = (gradients(b, qkv, both, learned, weights, mask=masks.Causal()) for b in ("flex", "reference"))
+        assert [x.dtype for x in got] == [x.dtype for x in expected]
+        assert_equal(got[-2:], expected[-2:], 1e-4)
+
     def test_compiles_once_for_a_structure_whatever_its_values(self, monkeypatch):
         compiled = []
 
