@@ -4,7 +4,7 @@
 
 Training steps of `core.attend` in float32 over lengths, batches and head sizes. For each route the model,
 
-    seconds = call + flops * flop + cells * cell
+    seconds = call + flops * flop + cells * cell + entries * entry
 
 is fitted to the relative error by non-negative least squares. `--write` puts the rates into core/rates.py. Then, on
 problems that the fit has not seen, the time of what "auto" takes is divided by that of the fastest backend.
@@ -89,7 +89,7 @@ def seconds(f: Callable[[], None], rounds: int) -> float:
 def sizes() -> Iterator[tuple[int, int, int, int]]:
     """(B, H, L, D) of the problems that are fitted to; many items where they are short."""
     for L in (32, 128, 512, 1024, 2048):
-        for D in (16, 64):
+        for D in (8, 64):
             yield from ((B, 4, L, D) for B in ((1, 64) if L <= 128 else (1, 4) if L <= 512 else (1,)))
 
 
@@ -109,9 +109,9 @@ def measure(rounds: int) -> dict[str, list[tuple[Cost, float]]]:
 
 def fit(points: list[tuple[Cost, float]]) -> tuple[Rates, float]:
     """Rates that make the squared relative error least, and the median relative error that is left."""
-    rows = np.array([[1.0, cost.flops, cost.cells] for cost, _ in points])
+    rows = np.array([[1.0, cost.flops, cost.cells, cost.entries] for cost, _ in points])
     clock = np.array([time for _, time in points])
-    scale = rows.max(axis=0)
+    scale = np.maximum(rows.max(axis=0), 1.0)
     answer, _ = nnls(rows / scale / clock[:, None], np.ones(len(clock)))
     answer = answer / scale
     return Rates(*map(float, answer)), float(np.median(np.abs(rows @ answer / clock - 1)))
@@ -121,7 +121,10 @@ def write(found: dict[str, Rates]) -> None:
     """Put the rates into core/rates.py; what stands above them stays, and so do routes that were not measured."""
     head = PAGE.read_text(encoding="utf-8").split("RATES = {")[0]
     every = rates.RATES | found
-    lines = [f'    "{k}": Rates(call={r.call:.2e}, flop={r.flop:.2e}, cell={r.cell:.2e}),\n' for k, r in every.items()]
+    lines = [
+        f'    "{k}": Rates(call={r.call:.2e}, flop={r.flop:.2e}, cell={r.cell:.2e}, entry={r.entry:.2e}),\n'
+        for k, r in every.items()
+    ]
     PAGE.write_text(f"{head}RATES = {{\n{''.join(lines)}}}\n", encoding="utf-8")
 
 
@@ -154,12 +157,14 @@ def main() -> None:
     torch.set_num_threads(arguments.threads)
     torch.manual_seed(0)
     print(f"{arguments.threads} threads, {arguments.rounds} rounds")
-    print("\n| route | seconds a call | a GFLOP | a million logits | median relative error |\n|---|---|---|---|---|")
+    print("\n| route | seconds a call | a GFLOP | a million logits | a million entries of a mask | median error |")
+    print("|---|---|---|---|---|---|")
     found = {}
     for route, points in measure(arguments.rounds).items():
         found[route], error = fit(points)
-        call, flop, cell = found[route]
-        print(f"| {route} | {call:.2e} | {flop * 1e9:.2e} | {cell * 1e6:.2e} | {error:.0%} |", flush=True)
+        call, flop, cell, entry = found[route]
+        numbers = f"{call:.2e} | {flop * 1e9:.2e} | {cell * 1e6:.2e} | {entry * 1e6:.2e}"
+        print(f"| {route} | {numbers} | {error:.0%} |", flush=True)
     if arguments.write:
         write(found)
     rates.RATES.update(found)

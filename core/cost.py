@@ -15,8 +15,8 @@ class Cost(NamedTuple):
         peak_bytes: Memory at its peak beyond q, k and v: the output, what is saved, temporaries and gradients.
         memory: "O(L d)", or "O(L^2)" with what costs it.
         cells: Logits that are computed, over items, heads, queries and keys; those that a mask then hides count.
-            Where a kernel computes them and is handed a dense mask, the numbers in that mask.
         route: The way through the backend, a key of `core.rates.RATES`.
+        entries: Numbers in a dense mask that is made for a kernel.
     """
 
     flops: int
@@ -24,6 +24,7 @@ class Cost(NamedTuple):
     memory: str
     cells: int
     route: str
+    entries: int = 0
 
     @property
     def is_linear(self) -> bool:
@@ -34,7 +35,7 @@ class Cost(NamedTuple):
     def seconds(self) -> float:
         """Time of the step on the machine that the rates were measured on; only the order of two such times counts.
 
-        seconds = call + flops * flop + cells * cell
+        seconds = call + flops * flop + cells * cell + entries * entry
         """
         rates = RATES[self.route]
-        return rates.call + self.flops * rates.flop + self.cells * rates.cell
+        return rates.call + self.flops * rates.flop + self.cells * rates.cell + self.entries * rates.entry

@@ -9,21 +9,22 @@ from typing import NamedTuple
 
 
 class Rates(NamedTuple):
-    """What one training step costs: seconds for each call, for each flop of its matrix products, for each logit."""
+    """What one training step costs in seconds: for each call, flop of the matrix products, logit, number in a mask."""
 
     call: float
     flop: float
     cell: float
+    entry: float = 0.0
 
 
 RATES = {
-    "fused": Rates(call=1.48e-04, flop=7.30e-12, cell=9.41e-10),
-    "flex": Rates(call=1e-04, flop=2e-14, cell=0e00),
-    "fused with a dense mask": Rates(call=3.45e-04, flop=8.85e-12, cell=5.11e-09),
-    "fused by torch's math": Rates(call=6.72e-04, flop=1.17e-11, cell=4.12e-09),
-    "reference": Rates(call=5.77e-04, flop=1.13e-11, cell=1.24e-08),
-    "gathered": Rates(call=8.36e-04, flop=3.15e-11, cell=2.65e-08),
-    "banded": Rates(call=5.46e-04, flop=1.15e-11, cell=4.17e-09),
-    "banded by tiles": Rates(call=9.07e-04, flop=1.11e-11, cell=4.25e-09),
-    "tiled": Rates(call=8.18e-04, flop=7.97e-12, cell=2.47e-09),
+    "fused": Rates(call=1.58e-04, flop=4.07e-12, cell=3.56e-09, entry=0.00e+00),
+    "flex": Rates(call=1.00e-04, flop=2.00e-14, cell=0.00e+00, entry=0.00e+00),
+    "fused with a dense mask": Rates(call=2.79e-04, flop=5.23e-12, cell=4.30e-09, entry=5.51e-10),
+    "fused by torch's math": Rates(call=4.74e-04, flop=7.83e-12, cell=5.69e-09, entry=0.00e+00),
+    "reference": Rates(call=5.53e-04, flop=8.22e-12, cell=1.23e-08, entry=0.00e+00),
+    "gathered": Rates(call=7.79e-04, flop=2.23e-11, cell=2.35e-08, entry=0.00e+00),
+    "banded": Rates(call=4.96e-04, flop=8.41e-12, cell=6.35e-09, entry=0.00e+00),
+    "banded by tiles": Rates(call=9.93e-04, flop=8.32e-12, cell=5.12e-09, entry=0.00e+00),
+    "tiled": Rates(call=7.45e-04, flop=5.96e-12, cell=3.87e-09, entry=0.00e+00),
 }

@@ -15,6 +15,7 @@ from torch import Tensor
 from ..cost import Cost
 from ..folding import Fold, fold
 from ..masks import Causal
+from ..part import Part
 from ..problem import AttentionOutput, Problem, by_head
 from ..scores import Dot
 
@@ -63,7 +64,8 @@ def cost(problem: Problem) -> Cost:
         flops=7 * pairs * width,
         peak_bytes=linear + (3 if _has_bias(p) else 2) * dense,
         memory="O(L^2): a dense mask",
-        cells=B * H * p.Lq * p.Lk,
+        cells=pairs,
+        entries=B * H * p.Lq * p.Lk,
         route=f"{NAME} with a dense mask",
     )
 
@@ -188,12 +190,11 @@ def _mask_needs_grad(p: Problem) -> bool:
 
 
 def _mask_batch(p: Problem) -> tuple[int, int]:
-    """Answer the batch and head sizes of the dense mask; on the meta device, so that nothing is computed."""
-    shapes = [
-        node.to("meta").materialize(p.B, p.H, p.Lq, p.Lk, device="meta").shape[:2]
-        for node in (p.pattern, p.padding, p.bias)
-        if node is not None
-    ]
+    """Answer the batch and head sizes of the dense mask, which those of its first corner tell."""
+    whole = Part.whole(p.B, p.H, p.Lq, p.Lk, p.q.device)
+    corner = whole._replace(rows=slice(0, min(1, p.Lq)), cols=slice(0, min(1, p.Lk)))
+    with torch.no_grad():
+        shapes = [n._block(corner).shape[:2] for n in (p.pattern, p.padding, p.bias) if n is not None]
     if p.score.has_offset:
         shapes.append(torch.Size((p.B, p.H)))
     return max(B for B, _ in shapes), max(H for _, H in shapes)
