@@ -13,10 +13,11 @@ under torch.export or off the CPU; elsewhere only `fused` does, where it folds a
 
 from types import ModuleType
 
-from . import banded, fused, gathered, reference, tiled
+from . import banded, flex, fused, gathered, reference, tiled
 
 # "auto" takes the one that costs the least time of those that can serve, without those that would hold much memory for
 # the square of the length; the first of these where several cost the same.
-BACKENDS: dict[str, ModuleType] = {backend.NAME: backend for backend in (fused, gathered, reference, banded, tiled)}
+_IN_ORDER = (fused, flex, gathered, reference, banded, tiled)
+BACKENDS: dict[str, ModuleType] = {backend.NAME: backend for backend in _IN_ORDER}
 
 __all__ = ["BACKENDS"]

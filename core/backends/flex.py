@@ -16,12 +16,11 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from itertools import count
 from types import FunctionType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.nn.attention import flex_attention as flex
 
 from ..cost import Cost
 from ..flex_mods import Mod, Sizes, added, allowed, by_row, look_up, tables
@@ -30,6 +29,9 @@ from ..part import Part
 from ..problem import AttentionOutput, Problem, by_head
 from ..scores import Dot
 from ..symbolic import Symbolic
+
+if TYPE_CHECKING:
+    from torch.nn.attention.flex_attention import BlockMask  # which loads sympy: imported where it is needed
 
 NAME = "flex"
 DEVICES = ("cuda",)
@@ -49,7 +51,7 @@ def not_supported_reasons(problem: Problem) -> list[str]:
     """Say why this problem cannot be served; empty if it can."""
     p, reasons = problem, []
     if p.q.device.type not in DEVICES:
-        reasons.append(f"device {p.q.device.type}: torch trains flex_attention on CUDA alone")
+        return ["torch trains flex_attention on CUDA alone"]
     if p.q.dtype not in (torch.float32, torch.bfloat16, torch.float16):
         reasons.append(f"{str(p.q.dtype).removeprefix('torch.')}: the kernel computes in float32")
     if p.dropout_p > 0:
@@ -154,8 +156,10 @@ def _score_mod(p: Problem, sizes: Sizes, of_query: Mod, of_key: Mod) -> Callable
     return biased
 
 
-def _block_mask(p: Problem, sizes: Sizes) -> flex.BlockMask | None:
+def _block_mask(p: Problem, sizes: Sizes) -> BlockMask | None:
     """Answer the mask with the blocks that it leaves; kept only for masks without tensors, whose values may change."""
+    from torch.nn.attention.flex_attention import BlockMask
+
     nodes = [node for node in (p.pattern, p.padding) if node is not None]
     if not nodes:
         return None
@@ -168,7 +172,7 @@ def _block_mask(p: Problem, sizes: Sizes) -> flex.BlockMask | None:
     if fixed:
         _keep(_block_masks, key, blocks, MOST_BLOCK_MASKS)
     mask_mod = _four(allowed(mask, sizes))
-    return flex.BlockMask.from_kv_blocks(*blocks, BLOCK, mask_mod, (p.Lq, p.Lk))
+    return BlockMask.from_kv_blocks(*blocks, BLOCK, mask_mod, (p.Lq, p.Lk))
 
 
 def _count_allowed(mask: Mask, sizes: Sizes) -> Tensor:
@@ -222,10 +226,12 @@ def _attend(
     k: Tensor,
     v: Tensor,
     score_mod: Callable[..., Tensor],
-    block_mask: flex.BlockMask | None,
+    block_mask: BlockMask | None,
     scale: float,
     grouped: bool,
 ) -> tuple[Tensor, Tensor]:
+    from torch.nn.attention import flex_attention as flex
+
     options: dict[str, Any] = {"scale": scale, "enable_gqa": grouped}
     if not hasattr(flex, "AuxRequest"):  # before torch 2.9
         out, lse = flex.flex_attention(q, k, v, score_mod, block_mask, return_lse=True, **options)
