@@ -94,7 +94,7 @@ def jaspar(
     Args:
         release: "JASPAR2014" to "JASPAR2026", every second year.
         collection: "CORE" is the curated, non-redundant one.
-        tax_group: "vertebrates", "plants", "fungi", "insects", "nematodes", "urochordata", or None for all.
+        tax_group: "vertebrates", "plants", "fungi", "insects", "nematodes", "urochordates", "diatoms", or None for all.
         all_versions: Older versions of a matrix too: MA0095.2 is YY1 on 12 positions, MA0095.4 on fewer.
         ids: Only these, "MA0095.2", or "MA0095" for the latest version; collection and group are not asked then.
         pseudocount: See `Motif`.
