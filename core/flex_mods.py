@@ -161,7 +161,7 @@ def _global(mask: Global, sizes: Sizes) -> Mod:
 
 def _not_after(mask: NotAfter, sizes: Sizes) -> Mod:
     times, key_times = _of_one_dtype(mask.times, mask.key_times)
-    own, other = look_up(times, "bi", sizes), look_up(key_times, "bj", sizes)
+    own, other = look_up(times.detach(), "bi", sizes), look_up(key_times.detach(), "bj", sizes)
     return lambda b, h, i, j: other(b, h, i, j) <= own(b, h, i, j)
 
 

@@ -396,6 +396,18 @@ class TestPlan:
         assert "no queries" in self.reasons(torch.zeros(0, 2, 4, 4))[0]
         assert "256" in self.reasons(torch.zeros(1, 2, 4, 257))[0]
 
+    def test_export_is_refused(self, monkeypatch):
+        monkeypatch.setattr(flex, "DEVICES", ("cpu",))
+        found = []
+
+        class Model(torch.nn.Module):
+            def forward(self, q):
+                found.extend(flex.not_supported_reasons(problem(q, q, q)))
+                return q + 1
+
+        torch.export.export(Model(), (torch.zeros(1, 2, 4, 4),), strict=False)
+        assert found == ["torch.export: other runtimes do not know the kernel"]
+
     def test_tables_of_all_pairs_are_refused_where_they_are_large(self, monkeypatch):
         monkeypatch.setattr(flex, "DEVICES", ("cpu",))
         monkeypatch.setattr(flex, "TABLE_BYTES", 4 * 2 * 4 * 4)
