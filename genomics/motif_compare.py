@@ -117,7 +117,7 @@ class MotifDatabase:
             One match for each target, best first: by p-value, then correlation, then the order of the database.
         """
         scores = self._scores(query)
-        null = _Null(scores, self.levels + 1)
+        null = _Null(scores, self.levels + 1, int(self._widths.max()))
         best = np.full(len(self), -np.inf)
         chosen = np.zeros((2, len(self)), dtype=np.int64)  # strand, offset
         for strand, columns in enumerate(self._columns):
@@ -181,9 +181,15 @@ class MotifDatabase:
 
 
 class _Null:
-    """Exact distributions of the sums over each stretch [first, last) of the query's columns."""
+    """Exact distributions of the sums over each stretch [first, last) of the query's columns.
 
-    def __init__(self, scores: _Ints, size: int) -> None:
+    Args:
+        scores: 0 .. size - 1, one row per query column.
+        size: How many values a score can take.
+        longest: Columns of the longest stretch that is asked for.
+    """
+
+    def __init__(self, scores: _Ints, size: int, longest: int) -> None:
         width = len(scores)
         density = [np.bincount(row, minlength=size) / scores.shape[1] for row in scores]
         medians = np.array([int(np.searchsorted(d.cumsum(), 0.5 - 1e-12)) for d in density])
@@ -193,7 +199,7 @@ class _Null:
         tables, n = [], 0
         for first in range(width):
             summed = np.ones(1)
-            for last in range(first + 1, width + 1):
+            for last in range(first + 1, min(width, first + longest) + 1):
                 summed = np.convolve(summed, density[last - 1])
                 table = np.append(np.minimum(summed[::-1].cumsum()[::-1], 1.0), 0.0)
                 self._start[first, last], self._length[first, last] = n, len(table)

@@ -104,6 +104,14 @@ def test_a_query_that_reaches_over_the_target():
     assert (best.index, best.offset, best.strand, best.overlap) == (5, -3, "+", 8)
 
 
+def test_a_query_much_longer_than_every_target():
+    targets = random_motifs(1, 40, 8, 8)
+    flank = np.concatenate([motif.counts for motif in random_motifs(2, 30, 10, 10)])
+    query = Motif(np.concatenate([flank[:150], targets[9].counts, flank[150:]]))
+    best = MotifDatabase(targets).search(query)[0]
+    assert (best.index, best.offset, best.strand, best.overlap) == (9, -150, "+", 8)
+
+
 def test_a_flat_query_matches_nothing():
     targets = [*random_motifs(2, 50), Motif(np.full((10, 4), 5.0), id="flat")]
     for match in MotifDatabase(targets).search(Motif(np.full((10, 4), 25.0))):
