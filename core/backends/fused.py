@@ -190,13 +190,12 @@ def _mask_needs_grad(p: Problem) -> bool:
 
 
 def _mask_batch(p: Problem) -> tuple[int, int]:
-    """Answer the batch and head sizes of the dense mask, which those of its first corner tell."""
+    """Answer the batch and head sizes of the dense mask."""
     whole = Part.whole(p.B, p.H, p.Lq, p.Lk, p.q.device)
-    corner = whole._replace(rows=slice(0, min(1, p.Lq)), cols=slice(0, min(1, p.Lk)))
     with torch.no_grad():
-        shapes = [n._block(corner).shape[:2] for n in (p.pattern, p.padding, p.bias) if n is not None]
+        shapes = [node._spread(whole) for node in (p.pattern, p.padding, p.bias) if node is not None]
     if p.score.has_offset:
-        shapes.append(torch.Size((p.B, p.H)))
+        shapes.append((p.B, p.H))
     return max(B for B, _ in shapes), max(H for _, H in shapes)
 
 

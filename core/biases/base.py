@@ -51,6 +51,12 @@ class Bias(Symbolic):
         with torch.set_grad_enabled(differentiable):
             return self._block(part)
 
+    def _spread(self, part: Part) -> tuple[int, int]:
+        """Answer the first two sizes of `_block(part)`: whether items differ, and whether heads do."""
+        corner = part._replace(rows=slice(0, min(1, part.Lq)), cols=slice(0, min(1, part.Lk)))
+        items, heads = self._block(corner).shape[:2]
+        return items, heads
+
     def _ready(self) -> Bias:
         """Answer an equal bias, with the same `learned()`, that evaluates many parts in turn faster."""
         return self

@@ -65,6 +65,12 @@ class Mask(Symbolic):
         """Say how much of a part is allowed without computing it; SOME where that cannot be told."""
         return Extent.SOME
 
+    def _spread(self, part: Part) -> tuple[int, int]:
+        """Answer the first two sizes of `_block(part)`: whether items differ, and whether heads do."""
+        corner = part._replace(rows=slice(0, min(1, part.Lq)), cols=slice(0, min(1, part.Lk)))
+        items, heads = self._block(corner).shape[:2]
+        return items, heads
+
     def leaves(self) -> Iterator[Mask]:
         """Go through the masks that this one is combined from."""
         yield self
@@ -87,6 +93,10 @@ class Combination(Mask):
     def _validate(self, B: int, H: int, Lq: int, Lk: int) -> None:
         for part in self.parts:
             part._validate(B, H, Lq, Lk)
+
+    def _spread(self, part: Part) -> tuple[int, int]:
+        spreads = [p._spread(part) for p in self.parts]
+        return max(items for items, _ in spreads), max(heads for _, heads in spreads)
 
     def leaves(self) -> Iterator[Mask]:
         """Go through the masks that this one is combined from."""

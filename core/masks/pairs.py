@@ -210,6 +210,10 @@ class Edges(PairMask):
         if self.head is not None:
             check_range("Edges.head", self.head, 0, H, "heads")
 
+    def _spread(self, part: Part) -> tuple[int, int]:
+        items = 1 if self.batch is None else part.items.stop - part.items.start
+        return items, 1 if self.head is None else part.H
+
     def _block(self, part: Part) -> Tensor:
         place, inside, shape = edge_places(self.edge_index, self.batch, part)
         head = torch.zeros_like(place[0]) if self.head is None else self.head

@@ -50,6 +50,7 @@ def test_a_part_is_a_part_of_the_whole(sizes, kind):
     for case in kind(s).values():
         node = case[0] if kind is mask_cases else case[0](*case[1])
         full = node.materialize(*sizes).expand(sizes)
+        assert node._spread(whole) == node._block(whole).shape[:2]
         for items, rows, cols in [((0, 1), (1, 3), (2, 4)), ((1, 2), (0, 4), (0, 1)), ((0, 2), (3, 4), (1, 4))]:
             for step in (1, 2, 3):
                 part = whole._replace(items=slice(*items), rows=slice(*rows, step), cols=slice(*cols, step))
