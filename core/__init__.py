@@ -4,6 +4,9 @@
 (`MultiheadAttention`, `TransformerBlock`, `Encoder`, pooling, `GatedFusion`) build on them.
 """
 
+from importlib import import_module
+from types import ModuleType
+
 from . import biases, layers, masks, positions, scores
 from ._version import __version__
 from .attend import Plan, attend, plan
@@ -55,11 +58,20 @@ __all__ = [
     "TorchMultiheadAttention",
     "TransformerBlock",
     "__version__",
+    "analysis",
     "attend",
     "biases",
     "layers",
     "masks",
     "plan",
     "positions",
+    "robust",
     "scores",
 ]
+
+
+def __getattr__(name: str) -> ModuleType:
+    """Import `core.analysis` and `core.robust` when they are first asked for: attention alone needs neither."""
+    if name in ("analysis", "robust"):
+        return import_module(f".{name}", __name__)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -55,7 +55,7 @@ STRUCTURES: dict[str, Callable[[int], Arguments]] = {
     "Window": lambda L: {"mask": masks.Window(64, 64)},
     "Dilated": lambda L: {"mask": masks.Dilated(32, 32, 4)},
     "Global": lambda L: {"mask": masks.Global(torch.arange(8))},
-    "Window | Global": lambda L: {"mask": masks.Window(64, 64) | masks.Global(torch.arange(8))},
+    "Window or Global": lambda L: {"mask": masks.Window(64, 64) | masks.Global(torch.arange(8))},
     "Causal & Padding": lambda L: {"mask": masks.Causal() & masks.Padding(torch.tensor([L - L // 8]))},
     "~Window": lambda L: {"mask": ~masks.Window(64, 64)},
     "NotAfter": lambda L: {"mask": masks.NotAfter(times(L).floor())},

@@ -4,8 +4,6 @@ Key level: k_j <- r m u, with m the median norm of the head's keys and u a direc
 Input level: x_region <- r m d, with m the median norm of the region in clean inputs and d found by gradient ascent.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple

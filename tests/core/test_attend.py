@@ -352,9 +352,9 @@ X = torch.randn(2, 2, 3, 4)
         ({"need": ("lse", "maps")}, ValueError, "need names 'maps', expected names from lse, entropy"),
         ({"backend": "flash"}, ValueError, "backend is 'flash', expected 'auto' or one of 'fused', "),
         (
-            {"backend": "fused", "need": ("lse",)},
+            {"backend": "fused", "need": ("weights",)},
             ValueError,
-            "backend 'fused' cannot serve: the kernel answers the output",
+            "backend 'fused' cannot serve: the kernel does not answer weights",
         ),
         ({"backend": "fused", "dropout_p": 0.1}, ValueError, "backend 'fused' cannot serve: dropout"),
     ],

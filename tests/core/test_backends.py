@@ -204,7 +204,7 @@ def test_autocast(backend, autocast):
 @pytest.mark.parametrize("backend", [name for name in OTHERS if name != "fused"])
 @pytest.mark.parametrize("name", ["window", "neighbours"])
 def test_autocast_around_backward_rounds_nothing(backend, name):
-    """Gradients are the same whether backward is called inside of autocast or outside; torch's own are rounded there."""
+    """Gradients are the same whether backward is called inside of autocast or outside; torch's own are rounded."""
     s = Sizes(1, 2, 6, 6, dtype=torch.float32)
     mask = mask_cases(s)[name][0]
     inputs = [s.normal(1, 2, 6, 4).requires_grad_() for _ in range(3)]

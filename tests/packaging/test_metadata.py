@@ -17,7 +17,7 @@ PROJECT = tomllib.loads(TEXT)["project"]
 EXTRAS = PROJECT["optional-dependencies"]
 DISTRIBUTION = {"Bio": "biopython", "PIL": "pillow", "sklearn": "scikit-learn", "torch_geometric": "torch-geometric"}
 """Module names that differ from the name of their distribution."""
-OPTIONAL = {"matplotlib": "viz", "captum": "viz", "mlxtend": "data"}
+OPTIONAL = {"matplotlib": "viz", "captum": "viz", "mlxtend": "data", "pyjaspar": "data"}
 """What any package may import, inside a function, from an extra that is not its own."""
 
 
