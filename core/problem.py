@@ -157,6 +157,21 @@ def by_head(value: float | Tensor, after: int = 2) -> float | Tensor:
     return value.reshape(-1, *[1] * after) if isinstance(value, Tensor) and value.ndim else value
 
 
+def features(p: Problem, q: Tensor, k: Tensor) -> tuple[float | Tensor, Tensor, Tensor]:
+    """Answer f and features of queries and keys with f * q'_i . k'_j = scale * score(q_i, k_j) / temperature.
+
+    Shapes:
+        q: (..., H, n, D), k: (..., Hk, m, D).
+        Answer: f is a number, a scalar or (H, 1, 1); the features are as q and k, some scores' wider.
+    """
+    q_offset, k_offset = p.score.offset(q), p.score.offset(k)
+    q, k = p.score.prepare(q), p.score.prepare(k)
+    if q_offset is not None and k_offset is not None:
+        q = torch.cat([q, q_offset[..., None], torch.ones_like(q_offset)[..., None]], dim=-1)
+        k = torch.cat([k, torch.ones_like(k_offset)[..., None], k_offset[..., None]], dim=-1)
+    return by_head(p.scale) / by_head(p.temperature), q, k
+
+
 def autocast_is_on(device: torch.device) -> bool:
     """Whether torch.autocast is active on this kind of device; some kinds have none."""
     return torch.amp.is_autocast_available(device.type) and torch.is_autocast_enabled(device.type)

@@ -21,7 +21,7 @@ from torch import Tensor
 from .biases import Bias
 from .masks import Mask
 from .part import Part
-from .problem import AttentionOutput, Problem, by_head
+from .problem import AttentionOutput, Problem, features
 from .tiles import FLOOR, LOG2E, Cut, Tile, Tiler, Work
 
 
@@ -32,7 +32,8 @@ def attend_by_tiles(p: Problem, seed: Tensor | None, cut: Cut) -> AttentionOutpu
         x if bad is None else x.masked_fill(~x.isfinite(), 0.0)
         for x, bad in zip((p.q, p.k, p.v), work.bad, strict=True)
     )
-    q, k = _features(p, q.to(p.compute_dtype), k.to(p.compute_dtype))
+    factor, q, k = features(p, q.to(p.compute_dtype), k.to(p.compute_dtype))
+    q = q * (factor * LOG2E)
     v = v.to(p.compute_dtype)
     out, lse, entropy, poisoned, v_poisoned = _Tiled.apply(work, cut, q, k, v, *work.learned)
     if work.isolate:
@@ -62,7 +63,8 @@ def expect_by_tiles(p: Problem, lse: Tensor, feature: Bias | Mask, cut: Cut) -> 
     q, k = (
         x if bad is None else x.masked_fill(~x.isfinite(), 0.0) for x, bad in zip((p.q, p.k), work.bad, strict=False)
     )
-    q, k = _features(p, q.to(p.compute_dtype), k.to(p.compute_dtype))
+    factor, q, k = features(p, q.to(p.compute_dtype), k.to(p.compute_dtype))
+    q = q * (factor * LOG2E)
     tiler = Tiler(work, cut, q, k)
     answer = torch.zeros_like(lse)
     start = torch.where(lse.isfinite(), lse * -LOG2E, 0.0)
@@ -78,16 +80,6 @@ def expect_by_tiles(p: Problem, lse: Tensor, feature: Bias | Mask, cut: Cut) -> 
             if tile.poisoned is not None:
                 answer[at] += _nan_where(tile.poisoned)
     return answer
-
-
-def _features(p: Problem, q: Tensor, k: Tensor) -> tuple[Tensor, Tensor]:
-    """Answer features of queries and keys whose inner product is scale * score / temperature, in base 2."""
-    q_offset, k_offset = p.score.offset(q), p.score.offset(k)
-    q, k = p.score.prepare(q), p.score.prepare(k)
-    if q_offset is not None and k_offset is not None:
-        q = torch.cat([q, q_offset[..., None], torch.ones_like(q_offset)[..., None]], dim=-1)
-        k = torch.cat([k, torch.ones_like(k_offset)[..., None], k_offset[..., None]], dim=-1)
-    return q * (by_head(p.scale) / by_head(p.temperature) * LOG2E), k
 
 
 class _Tiled(torch.autograd.Function):

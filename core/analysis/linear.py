@@ -14,7 +14,7 @@ from ..biases import Alibi, Bias, KeyBias
 from ..masks import Mask
 from ..pair_list import Listing
 from ..part import Pairs
-from ..problem import AttentionOutput, Problem, by_head, pose
+from ..problem import AttentionOutput, Problem, by_head, features, pose
 from ..scores import Dot, Score
 from ..tiles import Cut, Grid
 from ..tiling import expect_by_tiles
@@ -181,18 +181,16 @@ def _at_pairs(p: Problem, listing: Listing, pairs: Pairs) -> tuple[Tensor, Tenso
     """Answer which listed pairs are allowed, and their logits, (H or 1, n) and (H, n)."""
     dtype = p.compute_dtype
     q = p.q.movedim(1, 0)[:, pairs.item, pairs.query].to(dtype)
-    k = p.k.movedim(1, 0)[:, pairs.item, pairs.key].to(dtype).repeat_interleave(p.groups, dim=0)
-    logits = (p.score.prepare(q) * p.score.prepare(k)).sum(dim=-1)
-    q_offset, k_offset = p.score.offset(q), p.score.offset(k)
-    if q_offset is not None and k_offset is not None:
-        logits = logits + q_offset + k_offset
-    logits = logits * by_head(p.scale, 1)
+    k = p.k.movedim(1, 0)[:, pairs.item, pairs.key].to(dtype)
+    factor, q, k = features(p, q, k)
+    factor = factor[..., 0] if isinstance(factor, Tensor) and factor.ndim else factor
+    logits = factor * (q * k.repeat_interleave(p.groups, dim=0)).sum(dim=-1)
     allowed = torch.ones((1, 1), dtype=torch.bool, device=logits.device)
     parts: Sequence[Mask | None] = (listing.rest, p.padding)
     for part in parts:
         if part is not None:
             allowed = allowed & part._at(pairs)
     if p.bias is not None:
-        logits = logits + p.bias._at(pairs).to(dtype)
+        logits = logits + p.bias._at(pairs).to(dtype) / by_head(p.temperature, 1)
         allowed = allowed & ~torch.isneginf(logits)
-    return allowed, logits / by_head(p.temperature, 1)
+    return allowed, logits

@@ -14,7 +14,7 @@ from ..band import TILE, Band, BandCut, band_of, global_positions
 from ..band_blocks import CELLS, ROWS, Blocks
 from ..band_kernel import attend_by_blocks
 from ..cost import Cost
-from ..problem import AttentionOutput, Problem, by_head
+from ..problem import AttentionOutput, Problem, features
 from ..tiling import attend_by_tiles
 
 NAME = "banded"
@@ -38,17 +38,22 @@ def cost(problem: Problem) -> Cost:
     p = problem
     band = band_of(p.pattern) or Band(-p.Lk, p.Lk)
     chosen = sum(mask.index.shape[-1] for mask in band.everywhere)
-    rows = ROWS if _kernel_can(p) else TILE.rows
+    by_kernel = _kernel_can(p)
+    rows = ROWS if by_kernel else TILE.rows
     pairs = p.B * p.H * (p.Lq * min(p.Lk, band.width + rows - 1 + chosen) + min(chosen, p.Lq) * p.Lk)
     width, size = p.q.shape[3] + p.v.shape[3], p.compute_dtype.itemsize
-    linear = 5 * size * p.B * p.H * (p.Lq + p.Lk) * width // 2
-    held = 4 * size * min(CELLS, pairs)
+    linear = size * p.B * p.H * (p.Lq + p.Lk) * width
+    if by_kernel:
+        peak = 5 * linear // 2 + 4 * size * min(CELLS, pairs)
+    else:
+        buffers = 3 + 2 * (p.dropout_p > 0) + 2 * ("entropy" in p.need)
+        peak = 3 * linear // 2 + buffers * size * min(TILE.cells, pairs)
     return Cost(
         flops=7 * pairs * width,
-        peak_bytes=linear + held,
+        peak_bytes=peak,
         memory="O(L d)",
         cells=pairs,
-        route=NAME if _kernel_can(p) else f"{NAME} by tiles",
+        route=NAME if by_kernel else f"{NAME} by tiles",
     )
 
 
@@ -61,19 +66,9 @@ def run(problem: Problem, seed: Tensor | None) -> AttentionOutput:
     if not (_kernel_can(p) and _is_finite(p)):
         return attend_by_tiles(p, seed, BandCut(band, everywhere))
     mask = p.pattern if p.padding is None else p.pattern & p.padding
-    out, lse = attend_by_blocks(Blocks(p, mask, band, everywhere), *_features(p), p.v.to(p.compute_dtype))
+    factor, q, k = features(p, p.q.to(p.compute_dtype), p.k.to(p.compute_dtype))
+    out, lse = attend_by_blocks(Blocks(p, mask, band, everywhere), q * factor, k, p.v.to(p.compute_dtype))
     return AttentionOutput(out.to(p.q.dtype), lse=lse if "lse" in p.need else None)
-
-
-def _features(p: Problem) -> tuple[Tensor, Tensor]:
-    """Answer features of queries and keys whose inner product is scale * score / temperature."""
-    q, k = p.q.to(p.compute_dtype), p.k.to(p.compute_dtype)
-    q_offset, k_offset = p.score.offset(q), p.score.offset(k)
-    q, k = p.score.prepare(q), p.score.prepare(k)
-    if q_offset is not None and k_offset is not None:
-        q = torch.cat([q, q_offset[..., None], torch.ones_like(q_offset)[..., None]], dim=-1)
-        k = torch.cat([k, torch.ones_like(k_offset)[..., None], k_offset[..., None]], dim=-1)
-    return q * (by_head(p.scale) / by_head(p.temperature)), k
 
 
 def _kernel_can(p: Problem) -> bool:

@@ -22,7 +22,7 @@ from ..cost import Cost
 from ..masks import Mask, PairMask
 from ..pair_list import Listing, pairs_of
 from ..part import Pairs
-from ..problem import AttentionOutput, Problem, by_head
+from ..problem import AttentionOutput, Problem, features
 from ..ragged import Ragged
 
 NAME = "gathered"
@@ -78,7 +78,9 @@ def run(problem: Problem, seed: Tensor | None) -> AttentionOutput:
         if bias is not None:
             allowed, bias = strange.clean(allowed, bias)
         allowed = torch.ones(1, ragged.P, dtype=torch.bool, device=q.device) if allowed is None else allowed
-    factor, q_table, k_table = _features(p, _by_head_first(q, p), _by_head_first(k, p))
+    factor, q_table, k_table = features(p, _by_head_first(q, p), _by_head_first(k, p))
+    if isinstance(factor, Tensor):
+        factor, q_table = 1.0, q_table * factor
     drop = None if seed is None else _Dropout(seed, p.dropout_p, pairs)
     call = _Call(ragged, factor, allowed, drop, "entropy" in p.need)
     v_table = _by_head_first(v, p).flatten(0, 1)
@@ -142,18 +144,6 @@ def _by_row(value: float | Tensor) -> float | Tensor:
 def _by_head_first(x: Tensor, p: Problem) -> Tensor:
     """Answer (B, H, L, d) as (H, B * L, d), in the dtype of the logits."""
     return x.transpose(0, 1).reshape(x.shape[1], x.shape[0] * x.shape[2], x.shape[3]).to(p.compute_dtype)
-
-
-def _features(p: Problem, q: Tensor, k: Tensor) -> tuple[float, Tensor, Tensor]:
-    """Answer features whose inner product, times the factor, is scale * score / temperature."""
-    q_offset, k_offset = p.score.offset(q), p.score.offset(k)
-    q, k = p.score.prepare(q), p.score.prepare(k)
-    if q_offset is not None and k_offset is not None:
-        q = torch.cat([q, q_offset[..., None], torch.ones_like(q_offset)[..., None]], dim=-1)
-        k = torch.cat([k, torch.ones_like(k_offset)[..., None], k_offset[..., None]], dim=-1)
-    if isinstance(p.scale, Tensor) or isinstance(p.temperature, Tensor):
-        return 1.0, q * (by_head(p.scale) / by_head(p.temperature)), k
-    return p.scale / p.temperature, q, k
 
 
 class _Strange(NamedTuple):
