@@ -17,7 +17,7 @@ from core.band_blocks import Blocks
 from core.part import Part
 from core.problem import pose
 
-from .cases import Sizes, bias_cases
+from .cases import Sizes, bias_cases, cases
 from .test_backends import SCORES, TOLERANCE, assert_equal
 
 GLOBAL = masks.Global(torch.tensor([0, 3]))
@@ -109,7 +109,7 @@ def problem_of(s: Sizes, mask: masks.Mask):
     return pose(q, k, k, mask=mask, **nothing)
 
 
-@settings(max_examples=100)
+@settings(max_examples=cases(100))
 @given(sizes=SIZES, tile=SMALL, choice=MASKS, seed=st.integers(0, 10**6))
 def test_every_allowed_pair_lies_in_one_tile_and_in_one_block(sizes, tile, choice, seed):
     s = Sizes(*sizes, seed=seed)
@@ -158,7 +158,7 @@ def answers(backend, qkv, learnable, build, gradient, **arguments):
     return (*outputs, *torch.autograd.grad(loss, inputs, allow_unused=True))
 
 
-@settings(max_examples=150)
+@settings(max_examples=cases(150))
 @given(
     sizes=SIZES,
     groups=st.sampled_from([1, 2]),

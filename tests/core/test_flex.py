@@ -17,7 +17,7 @@ from core.flex_mods import added, allowed, tables
 from core.problem import pose
 from core.symbolic import node
 
-from .cases import Sizes, bias_cases, mask_cases
+from .cases import Sizes, bias_cases, cases, mask_cases
 
 KERNEL = flex._kernel  # as it is without the fixtures here
 SCORES = [scores.Dot(), scores.Cosine(), scores.Gaussian()]
@@ -195,7 +195,7 @@ class TestBlocks:
 
 @pytest.mark.usefixtures("on_the_cpu")
 class TestEager:
-    @settings(max_examples=120)
+    @settings(max_examples=cases(120))
     @given(
         sizes=st.tuples(st.integers(1, 2), st.sampled_from([1, 2]), st.integers(1, 9), st.integers(1, 9)),
         heads=st.sampled_from([1, 2]),
