@@ -17,6 +17,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules import module as torch_module
 from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
 from torch.utils import _pytree as pytree
 
@@ -234,6 +235,8 @@ def watching(model: nn.Module, layers: str | Sequence[str] | None, on_call: OnCa
     finally:
         for handle in handles:
             handle.remove()
+            # torch leaves this note of a removed hook behind, and torch.compile would warn of it ever after.
+            torch_module._global_forward_hooks_with_kwargs.pop(handle.id, None)
         observers.remove(watch.observe)
     watch.check()
 

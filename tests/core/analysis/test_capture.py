@@ -8,6 +8,7 @@ import warnings
 import pytest
 import torch
 from torch import nn
+from torch.nn.modules import module as torch_module
 
 import core
 from core import biases, masks, scores
@@ -413,3 +414,11 @@ def test_torchscript_is_refused():
         model = torch.jit.script(nn.Linear(2, 2))
     with pytest.raises(CaptureError, match="TorchScript"), capture(model):
         pass
+
+
+def test_no_hook_is_left_behind():
+    """Neither the hooks nor torch's notes of them: torch.compile would warn of either."""
+    model = torch.nn.Sequential(core.Encoder(8, 1, 2))
+    with capture(model, ("entropy",)):
+        model(torch.randn(1, 3, 8))
+    assert not torch_module._has_any_global_hook()
