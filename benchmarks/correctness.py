@@ -1,6 +1,6 @@
 """Hold every backend against the definition over many thousand random problems.
 
-    python benchmarks/correctness.py [--times 6]
+    python benchmarks/correctness.py [--times 5]
 
 Runs the property tests of the backends, which draw masks, biases, scores, dtypes, head layouts and lengths and compare
 outputs, lse, entropy and all gradients with `reference`, with so many times as many problems as `make test`, and counts
@@ -23,7 +23,7 @@ BAR = 10_000
 def main() -> int:
     """Run the tests and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--times", type=int, default=6)
+    parser.add_argument("--times", type=int, default=5)
     arguments = parser.parse_args()
     command = [sys.executable, "-m", "pytest", "-q", "--hypothesis-show-statistics", "-k", "equal", *TESTS]
     environment = os.environ | {"ATTENTION_SUITE_CASES": str(arguments.times)}

@@ -85,7 +85,7 @@ def seconds(name: str, L: int) -> float:
     """Median time of a step."""
     f, clock = step(name, L), []
     f()
-    for _ in range(3 if L > 4096 else 5):
+    for _ in range(1 if L > 8192 else 5):
         start = time.perf_counter()
         f()
         clock.append(time.perf_counter() - start)
