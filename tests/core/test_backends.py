@@ -222,6 +222,25 @@ def test_autocast_around_backward_rounds_nothing(backend, name):
         assert torch.equal(a, b)
 
 
+@pytest.mark.parametrize("backend", list(BACKENDS))
+@pytest.mark.parametrize("name", ["window", "neighbours per item"])
+def test_threads_change_nothing_but_rounding(backend, name):
+    s = Sizes(2, 4, 96, 96)
+    mask, qkv = mask_cases(s)[name][0], [s.normal(2, 4, 96, 16) for _ in range(3)]
+    slopes = torch.tensor([0.1, 0.2, 0.3, 0.4], dtype=torch.float64)
+    skip_refused(backend, *qkv, mask=mask, bias=biases.Alibi(slopes))
+    before, answers = torch.get_num_threads(), []
+    try:
+        for threads in (1, 2, 3):
+            torch.set_num_threads(threads)
+            answers.append(run(backend, s, mask, biases.Alibi, (slopes,), qkv, torch.ones((), dtype=torch.float64)))
+    finally:
+        torch.set_num_threads(before)
+    for answer in answers[1:]:
+        for a, b in zip(answer, answers[0], strict=True):
+            torch.testing.assert_close(a, b, rtol=1e-12, atol=1e-12)
+
+
 class TestFusedKernel:
     """What `plan` says of memory is what torch does: the flash kernel (1 on the CPU) or its math path (0)."""
 
