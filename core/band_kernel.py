@@ -23,8 +23,8 @@ from .band_blocks import Batch, Blocks, Piece
 from .problem import Problem
 
 
-def attend_by_blocks(blocks: Blocks, q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-    """Answer out and lse, both differentiable, from features q and k whose inner product is the logit before the bias.
+def attend_by_blocks(blocks: Blocks, scale: float, q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+    """Answer out and lse, both differentiable; scale * q_i . k_j is the logit before the bias.
 
     Shapes:
         q: (B, H, Lq, d), all finite, as k and v.
@@ -33,7 +33,7 @@ def attend_by_blocks(blocks: Blocks, q: Tensor, k: Tensor, v: Tensor) -> tuple[T
         out: (B, H, Lq, Dv).
         lse: (B, H, Lq).
     """
-    out, lse = _Banded.apply(blocks, q, k, v)
+    out, lse = _Banded.apply(blocks, scale, q, k, v)
     return out, lse
 
 
@@ -41,7 +41,7 @@ class _Banded(torch.autograd.Function):
     """(q, k, v) -> (out, lse)."""
 
     @staticmethod
-    def forward(ctx: Any, blocks: Blocks, q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(ctx: Any, blocks: Blocks, scale: float, q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
         p, D, Dv = blocks.problem, q.shape[3], v.shape[3]
         q, k, v = (_widened(x, max(D, Dv)) for x in (q, k, v))
         out = _zeros_like(q)
@@ -55,13 +55,13 @@ class _Banded(torch.autograd.Function):
                     _windows(k, batch),
                     _windows(v, batch),
                     attn_mask=_of_heads(added, heads),
-                    scale=1.0,
+                    scale=scale,
                 )
                 total = total.masked_fill(_of_heads(dead, heads), -torch.inf)
                 _rows(out[:, heads], batch).copy_(mixed)
                 _rows(lse[:, heads, :, None], batch).copy_(total[..., None])
         for piece in blocks.pieces():
-            logits = _by_key(q, piece, p) @ k[piece.item][:, piece.cols].mT
+            logits = scale * (_by_key(q, piece, p) @ k[piece.item][:, piece.cols].mT)
             logits = logits.view(p.H, len(piece.rows), -1) + piece.added
             mine, mine_lse = out[piece.item], lse[piece.item]
             before = mine_lse[:, piece.rows]
@@ -72,7 +72,7 @@ class _Banded(torch.autograd.Function):
             mine[:, piece.rows] = mine[:, piece.rows] * (before - base).exp()[..., None] + mixed
             mine_lse[:, piece.rows] = joint
         ctx.save_for_backward(q, k, v, out, lse)
-        ctx.blocks, ctx.sizes = blocks, (D, Dv)
+        ctx.blocks, ctx.scale, ctx.sizes = blocks, scale, (D, Dv)
         ctx.set_materialize_grads(False)
         return out[..., :Dv], lse
 
@@ -84,11 +84,16 @@ class _Banded(torch.autograd.Function):
             )
         saved = ctx.saved_tensors
         with torch.autocast(saved[0].device.type, enabled=False):  # the caller's would round what is summed up here
-            return None, *_gradients(ctx.blocks, ctx.sizes, saved, d_out, d_lse)
+            return None, None, *_gradients(ctx.blocks, ctx.scale, ctx.sizes, saved, d_out, d_lse)
 
 
 def _gradients(
-    blocks: Blocks, sizes: tuple[int, int], saved: tuple[Tensor, ...], d_out: Tensor | None, d_lse: Tensor | None
+    blocks: Blocks,
+    scale: float,
+    sizes: tuple[int, int],
+    saved: tuple[Tensor, ...],
+    d_out: Tensor | None,
+    d_lse: Tensor | None,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Answer the gradients of q, k and v."""
     (q, k, v, out, lse), (D, Dv), p = saved, sizes, blocks.problem
@@ -112,7 +117,7 @@ def _gradients(
                 0.0,
                 False,
                 attn_mask=_of_heads(added, heads),
-                scale=1.0,
+                scale=scale,
             )
             _rows(dq[:, heads], batch).copy_(d_rows)
             _add_windows(dk, batch, d_keys)
@@ -121,12 +126,12 @@ def _gradients(
         of, rows, cols = piece.item, piece.rows, piece.cols
         q_rows, d_rows, o_rows = (_by_key(x, piece, p) for x in (q, d_out, out))
         keys, values = k[of][:, cols], v[of][:, cols]
-        logits = (q_rows @ keys.mT).view(p.H, len(rows), -1) + piece.added
+        logits = scale * (q_rows @ keys.mT).view(p.H, len(rows), -1) + piece.added
         weights = (logits - base[of][:, rows, None]).exp().view(k.shape[1], -1, len(cols))
         delta = (d_rows * o_rows).sum(dim=-1, keepdim=True)
-        d_logits = weights * (d_rows @ values.mT - delta)
-        dq[of].index_add_(1, rows, (d_logits @ keys).view(p.H, len(rows), -1))
-        dk[of].index_add_(1, cols, d_logits.mT @ q_rows)
+        d_scores = scale * weights * (d_rows @ values.mT - delta)
+        dq[of].index_add_(1, rows, (d_scores @ keys).view(p.H, len(rows), -1))
+        dk[of].index_add_(1, cols, d_scores.mT @ q_rows)
         dv[of].index_add_(1, cols, weights.mT @ d_rows)
     return dq[..., :D], dk[..., :D], dv[..., :Dv]
 

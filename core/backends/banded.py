@@ -67,7 +67,12 @@ def run(problem: Problem, seed: Tensor | None) -> AttentionOutput:
         return attend_by_tiles(p, seed, BandCut(band, everywhere))
     mask = p.pattern if p.padding is None else p.pattern & p.padding
     factor, q, k = features(p, p.q.to(p.compute_dtype), p.k.to(p.compute_dtype))
-    out, lse = attend_by_blocks(Blocks(p, mask, band, everywhere), q * factor, k, p.v.to(p.compute_dtype))
+    scale = 1.0
+    if isinstance(factor, Tensor):
+        q = q * factor
+    else:
+        scale = factor  # into the kernel, which saves copies of q and of its gradient
+    out, lse = attend_by_blocks(Blocks(p, mask, band, everywhere), scale, q, k, p.v.to(p.compute_dtype))
     return AttentionOutput(out.to(p.q.dtype), lse=lse if "lse" in p.need else None)
 
 
