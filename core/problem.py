@@ -172,6 +172,11 @@ def features(p: Problem, q: Tensor, k: Tensor) -> tuple[float | Tensor, Tensor, 
     return by_head(p.scale) / by_head(p.temperature), q, k
 
 
+def nan_where(condition: Tensor) -> Tensor:
+    """Answer NaN where the condition holds, else 0: added, it marks numbers and passes gradients on unchanged."""
+    return torch.where(condition, torch.nan, 0.0)
+
+
 def autocast_is_on(device: torch.device) -> bool:
     """Whether torch.autocast is active on this kind of device; some kinds have none."""
     return torch.amp.is_autocast_available(device.type) and torch.is_autocast_enabled(device.type)

@@ -21,7 +21,7 @@ from torch import Tensor
 from .biases import Bias
 from .masks import Mask
 from .part import Part
-from .problem import AttentionOutput, Problem, features
+from .problem import AttentionOutput, Problem, features, nan_where
 from .tiles import FLOOR, LOG2E, Cut, Tile, Tiler, Work
 
 
@@ -38,8 +38,8 @@ def attend_by_tiles(p: Problem, seed: Tensor | None, cut: Cut) -> AttentionOutpu
     out, lse, entropy, poisoned, v_poisoned = _Tiled.apply(work, cut, q, k, v, *work.learned)
     if work.isolate:
         # Rows that see what is not finite answer NaN. Adding it passes gradients on unchanged.
-        out = out + _nan_where(poisoned | v_poisoned)[..., None]
-        lse, entropy = lse + _nan_where(poisoned), entropy + _nan_where(poisoned)
+        out = out + nan_where(poisoned | v_poisoned)[..., None]
+        lse, entropy = lse + nan_where(poisoned), entropy + nan_where(poisoned)
     return AttentionOutput(
         out=out.to(p.q.dtype),
         lse=lse if "lse" in p.need else None,
@@ -78,7 +78,7 @@ def expect_by_tiles(p: Problem, lse: Tensor, feature: Bias | Mask, cut: Cut) -> 
                 value = torch.where(weights > 0, value, 0.0)
             answer[at] += weights.mul_(value).sum(dim=-1)
             if tile.poisoned is not None:
-                answer[at] += _nan_where(tile.poisoned)
+                answer[at] += nan_where(tile.poisoned)
     return answer
 
 
@@ -224,7 +224,3 @@ def _add_learned(totals: list[Tensor], work: Work, tile: Tile, d_logits: Tensor)
             total = next(places)
             if gradient is not None:
                 total += gradient
-
-
-def _nan_where(condition: Tensor) -> Tensor:
-    return torch.where(condition, torch.nan, 0.0)

@@ -26,7 +26,7 @@ from ..cost import Cost
 from ..flex_mods import Mod, Sizes, added, allowed, by_row, look_up, tables
 from ..masks import And, Causal, Mask, Or, Window
 from ..part import Part
-from ..problem import AttentionOutput, Problem, by_head
+from ..problem import AttentionOutput, Problem, by_head, nan_where
 from ..scores import Dot
 from ..symbolic import Symbolic
 
@@ -104,10 +104,10 @@ def run(problem: Problem, seed: Tensor | None) -> AttentionOutput:
     scale = 1.0 if isinstance(factor, Tensor) else float(factor)
     if isinstance(factor, Tensor):
         q = q * factor
-    of_key = _nan_where(k_bad | v_bad).repeat_interleave(p.groups, dim=1)
+    of_key = nan_where(k_bad | v_bad).repeat_interleave(p.groups, dim=1)
     if k_offset is not None:
         of_key = of_key + k_offset.repeat_interleave(p.groups, dim=1) * _flat(factor)
-    score_mod = _score_mod(p, sizes, look_up(_nan_where(q_bad), "bhi", sizes), look_up(of_key, "bhj", sizes))
+    score_mod = _score_mod(p, sizes, look_up(nan_where(q_bad), "bhi", sizes), look_up(of_key, "bhj", sizes))
     block_mask = _block_mask(p, sizes)
     kernel = _attend if torch.compiler.is_compiling() else _kernel(p)
 
@@ -317,10 +317,6 @@ def _finite(x: Tensor) -> tuple[Tensor, Tensor]:
     """Answer x with 0 in the place of what is not finite, and which vectors that touched."""
     finite = x.isfinite()
     return torch.where(finite, x, 0.0), ~finite.all(dim=-1)
-
-
-def _nan_where(condition: Tensor) -> Tensor:
-    return torch.where(condition, torch.nan, 0.0)
 
 
 def _widen(x: Tensor) -> Tensor:

@@ -22,7 +22,7 @@ from ..cost import Cost
 from ..masks import Mask, PairMask
 from ..pair_list import Listing, pairs_of
 from ..part import Pairs
-from ..problem import AttentionOutput, Problem, features
+from ..problem import AttentionOutput, Problem, features, nan_where
 from ..ragged import Ragged
 
 NAME = "gathered"
@@ -90,9 +90,9 @@ def run(problem: Problem, seed: Tensor | None) -> AttentionOutput:
     if strange is not None and allowed is not None:
         # Rows that see what is not finite answer NaN. Adding it passes gradients on unchanged.
         poisoned, v_poisoned = strange.rows(allowed)
-        out = out + _nan_where(poisoned | v_poisoned).expand(p.H, -1).reshape(-1, 1)
-        lse, entropy = lse + _nan_where(poisoned), entropy + _nan_where(poisoned)
-        weights = weights + _nan_where(allowed & ragged.spread(poisoned))
+        out = out + nan_where(poisoned | v_poisoned).expand(p.H, -1).reshape(-1, 1)
+        lse, entropy = lse + nan_where(poisoned), entropy + nan_where(poisoned)
+        weights = weights + nan_where(allowed & ragged.spread(poisoned))
     sizes, Dv = (p.H, p.B, p.Lq), p.v.shape[3]
     return AttentionOutput(
         out=out.view(*sizes, Dv).transpose(0, 1).to(p.q.dtype),
@@ -131,10 +131,6 @@ def _is_finite(x: Tensor) -> bool:
     """Whether no number is NaN or infinite: then neither is the sum. A sum that overflows is looked at more closely."""
     x = x.detach()
     return bool(x.sum().isfinite()) or bool(x.isfinite().all())
-
-
-def _nan_where(condition: Tensor) -> Tensor:
-    return torch.where(condition, torch.nan, 0.0)
 
 
 def _by_row(value: float | Tensor) -> float | Tensor:

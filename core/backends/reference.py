@@ -11,7 +11,7 @@ from torch import Tensor
 
 from .. import dropout
 from ..cost import Cost
-from ..problem import AttentionOutput, Problem, by_head
+from ..problem import AttentionOutput, Problem, by_head, nan_where
 
 NAME = "reference"
 
@@ -68,12 +68,12 @@ def run(problem: Problem, seed: Tensor | None) -> AttentionOutput:
 
     # Rows that see what is not finite answer NaN. Adding it, rather than selecting it, passes gradients on unchanged.
     poisoned = (allowed & (q_bad[..., :, None] | k_bad[..., None, :] | bias_bad)).any(dim=-1)
-    out = kept @ v + _nan_where(poisoned | (allowed & v_bad[..., None, :]).any(dim=-1))[..., None]
-    weights = weights + _nan_where(allowed & poisoned[..., None])
+    out = kept @ v + nan_where(poisoned | (allowed & v_bad[..., None, :]).any(dim=-1))[..., None]
+    weights = weights + nan_where(allowed & poisoned[..., None])
     return AttentionOutput(
         out=out.to(p.q.dtype),
-        lse=torch.where(alive, lse + _nan_where(poisoned), -torch.inf) if "lse" in p.need else None,
-        entropy=None if entropy is None else torch.where(alive, entropy + _nan_where(poisoned), 0.0),
+        lse=torch.where(alive, lse + nan_where(poisoned), -torch.inf) if "lse" in p.need else None,
+        entropy=None if entropy is None else torch.where(alive, entropy + nan_where(poisoned), 0.0),
         weights=weights.to(p.q.dtype) if "weights" in p.need else None,
         pair_weights=p.pair_mask().gather_pairs(weights).to(p.q.dtype) if "pair_weights" in p.need else None,
     )
@@ -91,10 +91,6 @@ def _structure(p: Problem) -> tuple[Tensor, Tensor | None, Tensor]:
     bias = p.bias.materialize(*sizes, device=p.q.device)
     allowed, finite = allowed & ~torch.isneginf(bias), bias.isfinite()
     return allowed.expand(sizes), torch.where(allowed & finite, bias, 0.0), ~finite
-
-
-def _nan_where(condition: Tensor) -> Tensor:
-    return torch.where(condition, torch.nan, 0.0)
 
 
 def _finite(x: Tensor) -> tuple[Tensor, Tensor]:
