@@ -1,0 +1,191 @@
+r"""A classifier of DNA whose pooling heads are motif detectors.
+
+Both strands s (0 as given, 1 the reverse complement, read in its own direction) pass one convolutional stem and one
+encoder, which keep a feature vector z_sl for every base. Each head h then looks for its own best places on both
+strands at once,
+
+.. math::
+    a_{hsl} = \text{softmax}_{sl}(u_h \cdot z_{sl} / \sqrt{D}), \qquad
+    c_{hs} = \sum_l a_{hsl}\, w_h \cdot z_{sl}, \qquad
+    \text{logit} = b + \sum_{hs} c_{hs}
+
+so that a logit is the sum of what the heads add, by construction: `MotifDetector.look` answers a and c.
+
+**Symmetry.** The reverse complement exchanges the two strands, and the softmax and the sum run over both: a sequence
+and its reverse complement get the same logit up to the rounding of sums taken in another order.
+
+**Padding.** A sequence gets the same logit alone and in a batch of longer ones, up to rounding; what stands in the
+padding, NaN too, has no influence.
+
+References:
+    Alipanahi et al. 2015, Nature Biotechnology 33:831 (a convolution that detects motifs, both strands). Ilse et al.,
+    Attention-based deep multiple instance learning, ICML 2018 (attention as a pooling). Shrikumar et al. 2017,
+    bioRxiv 103663 (models symmetric under the reverse complement).
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+import core
+from core import masks
+from core.layers import Encoder, Rotary, zero_rows
+
+from .alphabet import reverse_complement_one_hot
+
+
+class Look(NamedTuple):
+    """What the heads of a detector attend to, and what each adds to the logit.
+
+    Strand 0 is the given one, strand 1 its reverse complement. Positions are those of the given strand for both: a head
+    that reads the reverse complement at its place l attends to the base L - 1 - l of the given strand.
+
+    Shapes:
+        logits: (B,), the bias and the sum of `contribution` over strands and heads
+        attention: (B, 2, H, L), for each head summing to 1 over strands and positions; 0 in the padding
+        contribution: (B, 2, H)
+    """
+
+    logits: Tensor
+    attention: Tensor
+    contribution: Tensor
+
+
+class MotifDetector(nn.Module):
+    """Stem, encoder and pooling heads; see the module for what they compute.
+
+    Args:
+        features: D, features per base.
+        filters: Of the stem's convolution.
+        width: Of the stem's convolution in base pairs, odd.
+        depth: Encoder blocks; 0 leaves the stem alone.
+        encoder_heads: Self-attention heads of a block, with rotary positions.
+        mlp_ratio: Hidden units of a block's MLP per feature.
+        heads: H, pooling heads.
+        dropout: Probability on the features that the stem hands to the encoder.
+        backend: Passed to `core.attend`.
+
+    Shapes:
+        x: (B, L, 4) one-hot rows or probabilities of A, C, G, T
+        lengths: (B,) int64
+        answer: (B,)
+
+    Raises:
+        ValueError: A size does not fit.
+    """
+
+    def __init__(
+        self,
+        features: int = 32,
+        filters: int = 64,
+        width: int = 13,
+        depth: int = 2,
+        encoder_heads: int = 2,
+        mlp_ratio: float = 4.0,
+        heads: int = 6,
+        dropout: float = 0.1,
+        backend: str = "auto",
+    ) -> None:
+        super().__init__()
+        if width < 1 or width % 2 == 0:
+            raise ValueError(f"width: expected a positive odd number of base pairs, got {width}")
+        for name, value in (("features", features), ("filters", filters), ("heads", heads)):
+            if value < 1:
+                raise ValueError(f"{name}: expected at least 1, got {value}")
+        if features % encoder_heads or features // encoder_heads % 2:
+            raise ValueError(
+                f"features: expected a multiple of 2 * encoder_heads = {2 * encoder_heads} (rotary positions turn pairs "
+                f"of features), got {features}"
+            )
+        self.features, self.heads, self.width, self.backend = features, heads, width, backend
+        self.convolution = nn.Conv1d(4, filters, width, padding=width // 2)
+        self.projection = nn.Linear(filters, features)
+        self.dropout = nn.Dropout(dropout)
+        self.encoder = Encoder(
+            features,
+            depth,
+            encoder_heads,
+            mlp_ratio=mlp_ratio,
+            rotary=Rotary(features // encoder_heads),
+            backend=backend,
+        )
+        self.queries = nn.Parameter(torch.randn(heads, features))
+        self.values = nn.Parameter(torch.randn(heads, features) * features**-0.5)
+        self.bias = nn.Parameter(torch.zeros(()))
+
+    def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """Logits of sequences.
+
+        Args:
+            x: One-hot rows; those behind a sequence's length are not looked at.
+            lengths: Bases of each item; None where none is padded.
+        """
+        z, keep = self.encode(x, lengths)
+        pooled = self._pool(z, keep, need=())
+        return self.bias + (pooled * self.values).sum((1, 2))
+
+    def look(self, x: Tensor, lengths: Tensor | None = None) -> Look:
+        """Logits with the attention and the contribution of every head.
+
+        Args:
+            x: See `forward`.
+            lengths: See `forward`.
+        """
+        z, keep = self.encode(x, lengths)
+        answer = self._pool(z, keep, need=("weights",))
+        B, L = x.shape[:2]
+        weights = answer.weights[:, :, 0].unflatten(2, (2, L))  # (B, H, 2, L), each strand in its own direction
+        value = torch.einsum("bsld,hd->bhsl", z.unflatten(1, (2, L)), self.values)
+        contribution = (weights * value).sum(3).transpose(1, 2)
+        attention = weights.transpose(1, 2)
+        other = _turned(attention[:, 1].transpose(1, 2), lengths).transpose(1, 2)
+        attention = torch.stack([attention[:, 0], other], dim=1)
+        return Look(self.bias + contribution.sum((1, 2)), attention, contribution)
+
+    def encode(self, x: Tensor, lengths: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
+        """Features of every base of both strands, and which of them are no padding (None: all).
+
+        Args:
+            x: See `forward`.
+            lengths: See `forward`.
+
+        Shapes:
+            answer: (B, 2 L, D), the given strand and then its reverse complement in its own direction; (B, 2 L) bool
+        """
+        if x.ndim != 3 or x.shape[2] != 4:
+            raise ValueError(f"x: expected (B, L, 4), got {tuple(x.shape)}")
+        B, L = x.shape[:2]
+        keep = None
+        if lengths is not None:
+            if lengths.shape != (B,):
+                raise ValueError(f"lengths: expected ({B},), got {tuple(lengths.shape)}")
+            lengths = lengths.to(x.device)
+            keep = torch.arange(L, device=x.device) < lengths[:, None]
+            x = zero_rows(x, keep)
+        strands = torch.stack([x, reverse_complement_one_hot(x, lengths)], dim=1).flatten(0, 1)  # (2 B, L, 4)
+        both = None if keep is None else keep.repeat_interleave(2, dim=0)
+        hidden = self.convolution(strands.transpose(1, 2)).transpose(1, 2)
+        z = self.dropout(self.projection(nn.functional.gelu(hidden)))
+        z = self.encoder(z, mask=None if both is None else masks.Padding(both))
+        return z.reshape(B, 2 * L, self.features), None if keep is None else torch.cat([keep, keep], dim=1)
+
+    def _pool(self, z: Tensor, keep: Tensor | None, need: tuple[str, ...]) -> Tensor | core.AttentionOutput:
+        """Features averaged by each head's attention, (B, H, D); with `need` the whole answer of `attend`."""
+        query = self.queries[None, :, None].expand(len(z), -1, -1, -1)
+        mask = None if keep is None else masks.Padding(keep)
+        answer = core.attend(query, z[:, None], z[:, None], mask=mask, backend=self.backend, need=need)
+        return answer if need else answer[:, :, 0]
+
+    def no_weight_decay(self) -> set[str]:
+        """The heads' queries: their length is how sharply they attend."""
+        return {"queries"}
+
+
+def _turned(values: Tensor, lengths: Tensor | None) -> Tensor:
+    """Reverse the places before the padding: (B, L, C)."""
+    if lengths is None:
+        return values.flip(1)
+    place = torch.arange(values.shape[1], device=values.device)
+    turned = lengths.to(values.device)[:, None] - 1 - place
+    return values.gather(1, torch.where(turned >= 0, turned, place)[:, :, None].expand_as(values))
