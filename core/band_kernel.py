@@ -43,8 +43,8 @@ class _Banded(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, blocks: Blocks, scale: float, q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
         p, D, Dv = blocks.problem, q.shape[3], v.shape[3]
-        q, k, v = (_widened(x, max(D, Dv)) for x in (q, k, v))
-        out = _zeros_like(q)
+        q, k, v = (_dense(_padded(x, max(D, Dv))) for x in (q, k, v))
+        out = q.new_zeros(p.B, p.Lq, p.H, q.shape[3]).transpose(1, 2)  # by position, as the next layer reads it
         lse = q.new_full((p.B, p.H, p.Lq), -torch.inf)
         for batch in blocks.batches():
             added = blocks.added(batch)
@@ -97,18 +97,18 @@ def _gradients(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Answer the gradients of q, k and v."""
     (q, k, v, out, lse), (D, Dv), p = saved, sizes, blocks.problem
-    d_out = torch.zeros_like(out) if d_out is None else _widened(d_out, out.shape[3])
+    d_out = torch.zeros_like(out) if d_out is None else _padded(d_out, out.shape[3])
     if d_lse is not None:
         d_lse = torch.where(lse == -torch.inf, 0.0, d_lse)
         out, d_out = torch.cat([out, -d_lse[..., None]], dim=-1), F.pad(d_out, (0, 1), value=1.0)
         q, k, v = (F.pad(x, (0, 1)) for x in (q, k, v))
     base = _finite(lse)
-    dq, dk, dv = (_zeros_like(x) for x in (q, k, v))
+    dq, dk, dv = (torch.zeros_like(x) for x in (q, k, v))  # laid out as the inputs: nobody copies them once more
     for batch in blocks.batches():
         added = blocks.added(batch)
         for heads in _head_slices(p):
             d_rows, d_keys, d_values = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward(
-                _rows(d_out[:, heads], batch),
+                _dense(_rows(d_out[:, heads], batch)),
                 _rows(q[:, heads], batch),
                 _windows(k, batch),
                 _windows(v, batch),
@@ -136,16 +136,14 @@ def _gradients(
     return dq[..., :D], dk[..., :D], dv[..., :Dv]
 
 
-def _widened(x: Tensor, width: int) -> Tensor:
-    """Answer x with features of 0 up to a width, next to each other in memory, as the kernel wants them."""
-    x = F.pad(x, (0, width - x.shape[3])) if x.shape[3] < width else x
+def _padded(x: Tensor, width: int) -> Tensor:
+    """Answer x with features of 0 up to a width."""
+    return F.pad(x, (0, width - x.shape[3])) if x.shape[3] < width else x
+
+
+def _dense(x: Tensor) -> Tensor:
+    """Answer x with its features next to each other in memory, as the kernel wants them."""
     return x if x.stride(3) == 1 else x.contiguous()
-
-
-def _zeros_like(x: Tensor) -> Tensor:
-    """Answer zeros (B, H, L, d) that lie position by position in memory, as the kernel's answers do."""
-    B, H, L, d = x.shape
-    return x.new_zeros(B, L, H, d).transpose(1, 2)
 
 
 def _finite(lse: Tensor) -> Tensor:
