@@ -10,13 +10,9 @@ import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from .alphabet import LETTERS, reverse_complement
+from .alphabet import reverse_complement
+from .kmers import kmer_codes
 from .records import SequenceRecord
-
-_AMBIGUOUS, _STRANGE = 4, 5
-_CODES = np.full(256, _STRANGE, dtype=np.uint8)
-for _letter in LETTERS:
-    _CODES[[ord(_letter), ord(_letter.lower())]] = "ACGT".index(_letter) if _letter in "ACGT" else _AMBIGUOUS
 
 
 def group_by_shared_kmers(sequences: Sequence[str], k: int = 24, both_strands: bool = True) -> np.ndarray:
@@ -40,7 +36,7 @@ def group_by_shared_kmers(sequences: Sequence[str], k: int = 24, both_strands: b
     Raises:
         ValueError: k is outside 1 .. 32, `sequences` is one string, or a letter is no IUPAC code of DNA.
     """
-    kmers, owners = _kmers(sequences, k, both_strands)
+    kmers, owners = kmer_codes(sequences, k, both_strands)
     if not len(sequences):
         return owners
     order = np.argsort(kmers, kind="stable")
@@ -69,8 +65,8 @@ def shares_kmer(sequences: Sequence[str], others: Sequence[str], k: int = 24, bo
     Raises:
         ValueError: As in `group_by_shared_kmers`.
     """
-    kmers, owners = _kmers(sequences, k, both_strands)
-    known, _ = _kmers(others, k, both_strands)
+    kmers, owners = kmer_codes(sequences, k, both_strands)
+    known, _ = kmer_codes(others, k, both_strands)
     shared = np.zeros(len(sequences), dtype=bool)
     shared[owners[np.isin(kmers, known)]] = True
     return shared
@@ -95,38 +91,6 @@ def group_by_chromosome(records: Iterable[SequenceRecord]) -> np.ndarray:
             raise ValueError(f"records: expected an interval in each, got none in {record.id!r} (line {record.line})")
         groups.append(numbers.setdefault(record.interval.chrom, len(numbers)))
     return np.array(groups, dtype=np.int64)
-
-
-def _kmers(sequences: Sequence[str], k: int, both_strands: bool) -> tuple[np.ndarray, np.ndarray]:
-    """Two bits a letter: the k-mers of all sequences (the smaller of the two strands' codes), and whose they are."""
-    if not 1 <= k <= 32:
-        raise ValueError(f"k: expected 1 .. 32, got {k}")
-    if isinstance(sequences, str):
-        raise ValueError("sequences: expected a list of strings, got one string")
-    if not len(sequences):
-        return np.empty(0, dtype=np.uint64), np.empty(0, dtype=np.int64)
-    text = "N".join(sequences)  # a k-mer across the border holds the N, and does not count
-    codes = _CODES[np.frombuffer(text.encode("ascii", errors="replace"), dtype=np.uint8)]
-    ends = np.cumsum([len(sequence) + 1 for sequence in sequences])
-    if (codes == _STRANGE).any():
-        place = int((codes == _STRANGE).argmax())
-        number = int(np.searchsorted(ends, place, side="right"))
-        raise ValueError(f"sequences[{number}]: expected IUPAC codes of DNA, got {text[place]!r}")
-    count = len(codes) - k + 1
-    if count <= 0:
-        return np.empty(0, dtype=np.uint64), np.empty(0, dtype=np.int64)
-    bad = np.concatenate([[0], np.cumsum(codes == _AMBIGUOUS)])
-    valid = np.flatnonzero(bad[k:] == bad[:-k])
-    bits = (codes & 3).astype(np.uint64)
-    forward = np.zeros(count, dtype=np.uint64)
-    backward = np.zeros(count, dtype=np.uint64)
-    for place in range(k):
-        letters = bits[place : place + count]
-        forward |= letters << np.uint64(2 * (k - 1 - place))
-        if both_strands:
-            backward |= (np.uint64(3) - letters) << np.uint64(2 * place)
-    kmers = np.minimum(forward, backward) if both_strands else forward
-    return kmers[valid], np.searchsorted(ends, valid, side="right")
 
 
 def _copies(sequences: Sequence[str], owners: np.ndarray, both_strands: bool) -> list[tuple[int, int]]:
