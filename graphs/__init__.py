@@ -1,5 +1,25 @@
 """Attention on graphs (on PyTorch Geometric).
 
-This package will hold supply-chain models whose depth is hops and whose heads are relations. It holds nothing yet:
-there is no task, no model and no data module to train.
+Needs the extra `graphs`. Importing it makes the tasks and data modules known to the command line.
 """
+
+import warnings
+
+from core.extras import MissingExtraError
+
+try:
+    with warnings.catch_warnings():
+        # PyTorch Geometric 2.8 compiles a class by torch.jit.script when it is imported, which torch 2.14 deprecates.
+        warnings.filterwarnings("ignore", "(?s).*torch.jit.script.*deprecated", FutureWarning)
+        import torch_geometric as _torch_geometric  # noqa: F401
+    from .attention import GraphAttention, GraphAttentionOutput
+    from .structure import AddHops, hop_pairs
+except ModuleNotFoundError as error:
+    raise MissingExtraError("graphs", error, "graphs") from error
+
+__all__ = [
+    "AddHops",
+    "GraphAttention",
+    "GraphAttentionOutput",
+    "hop_pairs",
+]
