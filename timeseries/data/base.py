@@ -1,0 +1,228 @@
+"""What all event data modules share: splits by subject, the vocabulary of the training part, batches."""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+
+from core.training import DataModule
+from core.training.sampling import Loader
+
+from ..batches import EventDataset, LengthKeys, pad
+from ..samples import EventSamples, Kind
+from ..splits import PARTS, Split, subject_split
+from ..vocabulary import Vocabulary
+
+
+class LoadedEvents(NamedTuple):
+    """All samples of a data set, in the codes of its files.
+
+    Args:
+        samples: All of them.
+        split: Given by the data, or None: drawn by the module.
+        reports: What was met on the way, printable.
+    """
+
+    samples: EventSamples
+    split: Split | None = None
+    reports: tuple[Any, ...] = ()
+
+
+@dataclass(frozen=True)
+class SplitReport:
+    """How the samples were split, and the codes that only later parts have.
+
+    Args:
+        split: In words.
+        unseen: part -> code -> events with a code that the training part does not have.
+        unknown: What became of those events.
+    """
+
+    split: str
+    unseen: dict[str, dict[str, int]] = field(default_factory=dict)
+    unknown: str = "ignore"
+
+    def __str__(self) -> str:
+        lines = [self.split]
+        for part, codes in self.unseen.items():
+            if codes:
+                shown = ", ".join(f"{code} ({n})" for code, n in list(codes.items())[:5])
+                more = f" and {len(codes) - 5} others" if len(codes) > 5 else ""
+                lines.append(f"  first seen in {part}, taken as {self.unknown!r}: {shown}{more}")
+        return "\n".join(lines)
+
+
+class EventDataModule(DataModule, ABC):
+    """Events up to a prediction time, split by subject.
+
+    Whatever is fitted (vocabulary, scalers, quantiles) is fitted on `samples["train"]`. `samples` holds the parts as
+    `EventSamples` in the vocabulary of the training part; `whole` holds all of them; `EventItem.index` counts there.
+
+    Args:
+        batch_size: Samples per process and step.
+        num_workers: Processes that read.
+        seed: Of the order.
+        drop_last: Leave out the incomplete last batch of an epoch.
+        val_fraction: Share of the subjects for validation; 0 for none.
+        test_fraction: Share of the subjects for the test in a hold-out split.
+        fold: Number of the test fold; None for a hold-out split.
+        folds: How many folds there are.
+        split_seed: Of the split.
+        unseen: What becomes of events whose code the training part does not have: "ignore" (left out), "unknown" (one
+            code for all of them) or "error"; they are counted and reported.
+        min_subjects: Fewest training subjects that must have a code; rarer ones are treated as unseen.
+        bucket: Batches to a bucket of similar lengths, see `LengthKeys`; 1 for batches of any lengths.
+    """
+
+    def __init__(
+        self,
+        batch_size: int = 64,
+        num_workers: int = 0,
+        seed: int = 0,
+        drop_last: bool = True,
+        val_fraction: float = 0.1,
+        test_fraction: float = 0.2,
+        fold: int | None = None,
+        folds: int = 5,
+        split_seed: int = 0,
+        unseen: str = "ignore",
+        min_subjects: int = 1,
+        bucket: int = 16,
+    ) -> None:
+        super().__init__(batch_size=batch_size, num_workers=num_workers, seed=seed, drop_last=drop_last)
+        if unseen not in ("unknown", "ignore", "error"):
+            raise ValueError(f"unseen: expected 'unknown', 'ignore' or 'error', got {unseen!r}")
+        self.val_fraction, self.test_fraction = val_fraction, test_fraction
+        self.fold, self.folds, self.split_seed = fold, folds, split_seed
+        self.unseen, self.min_subjects, self.bucket = unseen, min_subjects, bucket
+        self.collate = pad
+        self.raw: EventSamples | None = None
+        self.whole: EventSamples | None = None
+        self.split: Split | None = None
+        self.vocabulary: Vocabulary | None = None
+        self.samples: dict[str, EventSamples] = {}
+        self.reports: tuple[Any, ...] = ()
+
+    @abstractmethod
+    def load(self) -> LoadedEvents:
+        """Read the whole data set; every data module says how."""
+
+    def setup(self, stage: str | None = None) -> None:
+        """Read, split, fit the vocabulary, and tell the task what it must know about the data."""
+        if self.raw is None:
+            loaded = self.load()
+            if len(loaded.samples) == 0:
+                raise ValueError(f"{type(self).__name__}: expected labelled samples, got none")
+            self.raw, self.split = loaded.samples, loaded.split or self.draw(loaded.samples)
+            self.reports = loaded.reports
+            self.use_vocabulary(self.fit_vocabulary(self.raw, self.split))
+        adapt = getattr(getattr(self.trainer, "lightning_module", None), "adapt_to", None)
+        if callable(adapt):
+            adapt(self)
+
+    def draw(self, samples: EventSamples) -> Split:
+        """Split the subjects, stratified by target."""
+        return subject_split(
+            samples.subjects,
+            strata(samples),
+            val=self.val_fraction,
+            test=self.test_fraction,
+            fold=self.fold,
+            folds=self.folds,
+            seed=self.split_seed,
+        )
+
+    def fit_vocabulary(self, samples: EventSamples, split: Split) -> Vocabulary:
+        """The codes of the training part alone."""
+        unknown = self.unseen == "unknown"
+        return Vocabulary.fit(samples.select(split.train), min_subjects=self.min_subjects, unknown=unknown)
+
+    def use_vocabulary(self, vocabulary: Vocabulary) -> None:
+        """Encode all parts in these codes: those of the training part, or those of a trained model."""
+        raw, split = self._ready()
+        self.vocabulary = vocabulary
+        self.whole, _ = vocabulary.encode(raw, self.unseen)
+        unseen: dict[str, dict[str, int]] = {}
+        for part in PARTS:
+            index = getattr(split, part)
+            if len(index) == 0:
+                self.samples.pop(part, None)
+                continue
+            self.samples[part], unseen[part] = vocabulary.encode(raw.select(index), self.unseen)
+        sets = {
+            part: EventDataset(self.samples[part], getattr(split, part)) if part in self.samples else None
+            for part in PARTS
+        }
+        self.train_set, self.val_set, self.test_set = (sets[part] for part in PARTS)
+        reports = tuple(report for report in self.reports if not isinstance(report, SplitReport))
+        self.reports = (*reports, SplitReport(f"split by subject: {split}", unseen, self.unseen))
+
+    @property
+    def codes(self) -> tuple[str, ...]:
+        """The vocabulary in use."""
+        self._ready()
+        assert self.vocabulary is not None
+        return self.vocabulary.codes
+
+    @property
+    def static_names(self) -> tuple[str, ...]:
+        """The static columns in use."""
+        self._ready()
+        assert self.vocabulary is not None
+        return self.vocabulary.static_names
+
+    @property
+    def kind(self) -> Kind:
+        """What the target is."""
+        return self._ready()[0].kind
+
+    @property
+    def target_names(self) -> tuple[str, ...]:
+        """Names of the classes (binary: of class 1 alone) or labels."""
+        return self._ready()[0].target_names
+
+    def names_of(self, index: torch.Tensor) -> list[str]:
+        """Identifiers of items, by their `index`."""
+        names = self._names = getattr(self, "_names", None) or self._ready()[0].ids()
+        return [names[int(item)] for item in index]
+
+    def fingerprint(self) -> str:
+        """A hash of all samples."""
+        return self._ready()[0].fingerprint()
+
+    def report(self) -> str:
+        """What was met while reading, joining and splitting."""
+        self._ready()
+        return "\n".join(str(report) for report in self.reports)
+
+    def _loader(self, name: str, dataset: Any, train: bool = False) -> Any:
+        loader = super()._loader(name, dataset, train)
+        if not train or self.bucket == 1 or not isinstance(dataset, EventDataset):
+            return loader
+        keys = LengthKeys(
+            dataset.samples.lengths,
+            self.batch_size,
+            bucket=self.bucket,
+            seed=self.seed,
+            shuffle=True,
+            drop_last=self.drop_last,
+            rank=loader.sampler.rank,
+            world=loader.sampler.world,
+        )
+        return Loader(dataset, keys, collate=self.collate, seed=self.seed, random=True, num_workers=self.num_workers)
+
+    def _ready(self) -> tuple[EventSamples, Split]:
+        if self.raw is None or self.split is None:
+            raise RuntimeError(f"{type(self).__name__}: call setup() first")
+        return self.raw, self.split
+
+
+def strata(samples: EventSamples) -> np.ndarray:
+    """A class per sample to stratify by: the target, whether the event occurred, or the number of labels."""
+    if samples.kind == "time_to_event":
+        return samples.target[:, 1].astype(np.int64)
+    if samples.kind == "multilabel":
+        return np.nansum(samples.target, axis=1).astype(np.int64)
+    return samples.target.astype(np.int64)

@@ -1,0 +1,128 @@
+"""Splits by subject: nobody who is tested has trained, whatever samples they have.
+
+A `Split` cannot be made otherwise: its constructor refuses the same subject on two sides.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from sklearn.model_selection import StratifiedGroupKFold, StratifiedShuffleSplit, train_test_split
+
+PARTS = ("train", "val", "test")
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """Sample numbers of the three parts, with the proof that no subject is in two of them.
+
+    Args:
+        subjects: Of every sample, (N,).
+        train: Numbers of the samples that train.
+        val: That choose.
+        test: That judge.
+
+    Raises:
+        ValueError: A sample or a subject is in two parts, or a number does not exist.
+    """
+
+    subjects: np.ndarray
+    train: np.ndarray
+    val: np.ndarray
+    test: np.ndarray
+
+    def __post_init__(self) -> None:
+        owners: dict[str, set[str]] = {}
+        for name in PARTS:
+            part = getattr(self, name)
+            if part.ndim != 1 or (part.dtype.kind not in "iu" and len(part)):
+                raise ValueError(f"{name}: expected (n,) of whole numbers, got {part.shape} of {part.dtype}")
+            if len(part) and (part.min() < 0 or part.max() >= len(self.subjects)):
+                raise ValueError(
+                    f"{name}: expected samples 0 .. {len(self.subjects) - 1}, got {part.min()} .. {part.max()}"
+                )
+            if len(np.unique(part)) != len(part):
+                raise ValueError(f"{name}: expected every sample once, got one twice")
+            owners[name] = set(self.subjects[part].tolist())
+        for first, second in (("train", "val"), ("train", "test"), ("val", "test")):
+            both = owners[first] & owners[second]
+            if both:
+                raise ValueError(
+                    f"split: expected every subject in one part, got {len(both)} in {first} and {second}, such as "
+                    f"{min(both)!r}"
+                )
+
+    def __str__(self) -> str:
+        return ", ".join(
+            f"{name} {len(part)} samples of {len(set(self.subjects[part].tolist()))} subjects"
+            for name, part in ((name, getattr(self, name)) for name in PARTS)
+        )
+
+
+def subject_split(
+    subjects: np.ndarray,
+    strata: np.ndarray,
+    *,
+    val: float = 0.1,
+    test: float = 0.2,
+    fold: int | None = None,
+    folds: int = 5,
+    seed: int = 0,
+) -> Split:
+    """Draw whole subjects, with the strata in the proportions of the whole where the subjects allow it.
+
+    Args:
+        subjects: Of every sample.
+        strata: Class of every sample. A subject's stratum is the largest of its samples'.
+        val: Share of the subjects for validation: of all in a hold-out split, of those outside the test fold in k-fold.
+        test: Share of all subjects for the test part of a hold-out split; unused when `fold` is given.
+        fold: Number of the test fold, 0 .. folds - 1; None asks for a hold-out split.
+        folds: How many folds there are.
+        seed: Of the shuffling.
+
+    Shapes:
+        subjects (N,) str; strata (N,) whole numbers
+
+    Raises:
+        ValueError: A share is outside [0, 1), the fold does not exist, or there are too few subjects.
+    """
+    for name, share in (("val", val), ("test", test)):
+        if not 0 <= share < 1:
+            raise ValueError(f"{name}: expected a share in [0, 1), got {share}")
+    if fold is None and val + test >= 1:
+        raise ValueError(f"val + test: expected less than 1, got {val} + {test}")
+    people, owner = np.unique(subjects, return_inverse=True)
+    stratum = np.full(len(people), np.iinfo(np.int64).min)
+    np.maximum.at(stratum, owner, strata.astype(np.int64))
+    everyone = np.arange(len(people))
+    if fold is None:
+        rest, judges = _draw(everyone, stratum, test, seed, "test")
+        val_of_rest = val / (1 - test)
+    else:
+        if folds < 2 or not 0 <= fold < folds:
+            raise ValueError(f"fold: expected 0 .. {folds - 1} (folds = {folds}, at least 2), got {fold}")
+        if len(people) < folds:
+            raise ValueError(f"folds: expected at least {folds} subjects, got {len(people)}")
+        splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
+        rest, judges = list(splitter.split(everyone, stratum, groups=everyone))[fold]
+        val_of_rest = val
+    learners, choosers = _draw(rest, stratum, val_of_rest, seed + 1, "val")
+    part = np.empty(len(people), dtype=np.int64)
+    for k, group in enumerate((learners, choosers, judges)):
+        part[group] = k
+    return Split(subjects, *(np.flatnonzero(part[owner] == k) for k in range(3)))
+
+
+def _draw(people: np.ndarray, stratum: np.ndarray, share: float, seed: int, name: str) -> tuple[np.ndarray, np.ndarray]:
+    """Draw a share of the people, stratum by stratum where each has two or more; answer (the others, the drawn)."""
+    if share == 0:
+        return people, people[:0]
+    count = int(np.ceil(share * len(people) - 1e-9))
+    if not 0 < count < len(people):
+        raise ValueError(f"{name}: expected subjects on both sides of the split, got {count} of {len(people)}")
+    values, counts = np.unique(stratum[people], return_counts=True)
+    if len(values) > 1 and counts.min() >= 2 and min(count, len(people) - count) >= len(values):
+        splitter = StratifiedShuffleSplit(1, test_size=count, random_state=seed)
+        rest, drawn = next(splitter.split(people, stratum[people]))
+        return people[rest], people[drawn]
+    rest, drawn = train_test_split(people, test_size=count, random_state=seed)
+    return rest, drawn
