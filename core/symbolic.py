@@ -71,6 +71,19 @@ class Symbolic:
     def _validate(self, B: int, H: int, Lq: int, Lk: int) -> None:
         """Check the sizes of this node; overridden by nodes that hold sized tensors."""
 
+    def _block(self, part: Part) -> Tensor:
+        """Compute this node over a part, 4-D, broadcastable to (items, H, rows, cols) of the part.
+
+        A mask answers bool, a bias float32 or wider.
+        """
+        raise TypeError(f"{type(self).__name__} must define _block")
+
+    def _spread(self, part: Part) -> tuple[int, int]:
+        """Answer the first two sizes of `_block(part)`: whether items differ, and whether heads do."""
+        corner = part._replace(rows=slice(0, min(1, part.Lq)), cols=slice(0, min(1, part.Lk)))
+        items, heads = self._block(corner).shape[:2]
+        return items, heads
+
     def __repr__(self) -> str:
         parts = []
         for field in dataclasses.fields(self):  # type: ignore[arg-type]  # every concrete node is a dataclass

@@ -33,10 +33,6 @@ class Bias(Symbolic):
         """
         return self._block(self._whole(B, H, Lq, Lk, device))
 
-    def _block(self, part: Part) -> Tensor:
-        """Compute the bias over a part: 4-D, broadcastable to (items, H, rows, cols) of the part."""
-        raise TypeError(f"{type(self).__name__} must define _block")
-
     def _at(self, pairs: Pairs) -> Tensor:
         """Look up listed pairs: float32 or wider, broadcastable to (H, *S) of the list."""
         raise TypeError(f"{type(self).__name__} must define _at")
@@ -50,12 +46,6 @@ class Bias(Symbolic):
         """
         with torch.set_grad_enabled(differentiable):
             return self._block(part)
-
-    def _spread(self, part: Part) -> tuple[int, int]:
-        """Answer the first two sizes of `_block(part)`: whether items differ, and whether heads do."""
-        corner = part._replace(rows=slice(0, min(1, part.Lq)), cols=slice(0, min(1, part.Lk)))
-        items, heads = self._block(corner).shape[:2]
-        return items, heads
 
     def _ready(self) -> Bias:
         """Answer an equal bias, with the same `learned()`, that evaluates many parts in turn faster."""

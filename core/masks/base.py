@@ -53,10 +53,6 @@ class Mask(Symbolic):
         """
         return self._block(self._whole(B, H, Lq, Lk, device))
 
-    def _block(self, part: Part) -> Tensor:
-        """Compute the mask over a part: bool, 4-D, broadcastable to (items, H, rows, cols) of the part."""
-        raise TypeError(f"{type(self).__name__} must define _block")
-
     def _at(self, pairs: Pairs) -> Tensor:
         """Look up listed pairs: bool, broadcastable to (H, *S) of the list."""
         raise TypeError(f"{type(self).__name__} must define _at")
@@ -64,12 +60,6 @@ class Mask(Symbolic):
     def _extent(self, part: Part) -> Extent:
         """Say how much of a part is allowed without computing it; SOME where that cannot be told."""
         return Extent.SOME
-
-    def _spread(self, part: Part) -> tuple[int, int]:
-        """Answer the first two sizes of `_block(part)`: whether items differ, and whether heads do."""
-        corner = part._replace(rows=slice(0, min(1, part.Lq)), cols=slice(0, min(1, part.Lk)))
-        items, heads = self._block(corner).shape[:2]
-        return items, heads
 
     def leaves(self) -> Iterator[Mask]:
         """Go through the masks that this one is combined from."""
