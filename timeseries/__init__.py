@@ -10,11 +10,12 @@ from core.extras import MissingExtraError
 try:
     from .batches import EventBatch, EventDataset, LengthKeys, pad
     from .cohort import Cohort, Labels, build_samples
-    from .data import EventDataModule, LoadedEvents, PhysioNet2012
+    from .data import EventDataModule, LoadedEvents, Nafld, PhysioNet2012, SyntheticEvents
     from .events import EventTable, ReadReport
     from .physionet import read_physionet
     from .samples import EventItem, EventSamples
     from .splits import Split, subject_split
+    from .summary import SummaryFeatures
     from .vocabulary import Vocabulary
 except ModuleNotFoundError as error:
     raise MissingExtraError("timeseries", error, "timeseries") from error
@@ -30,9 +31,12 @@ __all__ = [
     "Labels",
     "LengthKeys",
     "LoadedEvents",
+    "Nafld",
     "PhysioNet2012",
     "ReadReport",
     "Split",
+    "SummaryFeatures",
+    "SyntheticEvents",
     "Vocabulary",
     "build_samples",
     "pad",
