@@ -1,0 +1,316 @@
+r"""Predict outcomes from health records: events up to a prediction time in, calibrated probabilities out.
+
+.. math:: L = L_o(z) + \lambda \, (L_o(z_\text{events}) + L_o(z_\text{summary}))
+
+with L_o the loss of the outcome (`outcomes`). The first `pretrain_epochs` epochs learn to forecast the events of the next hours (`pretrain`) and see no target; the
+others learn the outcome. All that is fitted (vocabulary, quantiles, intervals, class weights) comes from the training
+part, the temperature from the validation part, and everything goes into the checkpoint.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from lightning.pytorch.callbacks import EarlyStopping
+from torch import Tensor
+from torch.optim.lr_scheduler import LambdaLR
+
+from core.training import StepOutput, Task
+from core.training.optim import total_steps, warmup_cosine_factor
+
+from .batches import EventBatch
+from .model import EventModel, EventOutput
+from .outcomes import Outcome
+from .pretrain import Forecast
+from .recalibration import Recalibration
+from .samples import EventSamples
+from .summary import SummaryFeatures
+from .tokens import EncodedEvents, Tokenizer
+from .values import NormalScores
+from .vocabulary import Vocabulary
+
+
+class Encoded(NamedTuple):
+    """A set of samples as the model takes them: tokens, and summary scores beside what is missing (N, 2 F) or None."""
+
+    tokens: EncodedEvents
+    summary: Tensor | None
+
+
+class EventClassificationTask(Task):
+    """Which outcome follows a record: binary, multiclass, multilabel, or the time to an event.
+
+    What is None at the end of the list is taken from the data when training begins, and kept in the checkpoint.
+
+    Args:
+        unit: What makes a token: "bin", "code_bin", "timestamp" or "event", see `Tokenizer`.
+        bin_hours: Width of a bin in hours.
+        values: False for counts alone, an ablation.
+        shuffle_times: Seed by which the times of each sample's events are dealt out anew, an ablation.
+        summary: Statistics per code for the summary branch, see `SummaryFeatures`; [] for events alone.
+        architecture: Options of `EventModel`, such as {dim: 64, half_lives: [1, 48], fusion: gate}.
+        auxiliary: lambda, the weight of the branches' own losses.
+        class_weight: "balanced", or null. Weights make probabilities too high for rare classes; recalibrate.
+        intervals: For a time to event: how many.
+        pretrain_epochs: Epochs of self-supervision.
+        pretrain_hours: Length of the window that is forecast.
+        pretrain_lr: Peak learning rate of these epochs; None for `lr`.
+        recalibrate: "temperature" or "isotonic", fitted on the validation part after each of its passes; None for
+            none.
+        temperature: What logits are divided by where nothing is fitted, such as one found by cross-validation.
+        baselines: Put logistic regression, gradient boosting and their blend beside the test metrics.
+        codes: The vocabulary.
+        static_names: The static columns.
+        kind: Of the target.
+        names: Of the classes, labels or intervals.
+        edges: Ends of the intervals in hours.
+        options: Of the optimisation, see `core.training.Task`.
+
+    Raises:
+        ValueError: An argument is out of range or does not fit the data.
+    """
+
+    scores: NormalScores
+    summary_scores: NormalScores | None
+
+    def __init__(
+        self,
+        unit: str = "bin",
+        bin_hours: float = 4.0,
+        values: bool = True,
+        shuffle_times: int | None = None,
+        summary: list[str] | None = None,
+        architecture: dict[str, Any] | None = None,
+        auxiliary: float = 0.5,
+        class_weight: str | None = None,
+        intervals: int = 10,
+        pretrain_epochs: int = 0,
+        pretrain_hours: float = 6.0,
+        pretrain_lr: float | None = None,
+        recalibrate: str | None = "temperature",
+        temperature: float = 1.0,
+        baselines: bool = True,
+        codes: list[str] | None = None,
+        static_names: list[str] | None = None,
+        kind: str | None = None,
+        names: list[str] | None = None,
+        edges: list[float] | None = None,
+        **options: Any,
+    ) -> None:
+        super().__init__(**options)
+        if auxiliary < 0:
+            raise ValueError(f"auxiliary: expected at least 0, got {auxiliary}")
+        if class_weight not in ("balanced", None):
+            raise ValueError(f"class_weight: expected 'balanced' or null, got {class_weight!r}")
+        if recalibrate not in ("temperature", "isotonic", None):
+            raise ValueError(f"recalibrate: expected 'temperature', 'isotonic' or null, got {recalibrate!r}")
+        if pretrain_epochs < 0:
+            raise ValueError(f"pretrain_epochs: expected at least 0, got {pretrain_epochs}")
+        self.tokenizer = Tokenizer(unit, bin_hours, values=values, shuffle=shuffle_times)  # type: ignore[arg-type]
+        self.statistics = list(SummaryFeatures.DEFAULT) if summary is None else summary
+        self.architecture = dict(architecture or {})
+        self.auxiliary, self.class_weight, self.intervals = auxiliary, class_weight, intervals
+        self.pretrain_epochs, self.pretrain_hours, self.pretrain_lr = pretrain_epochs, pretrain_hours, pretrain_lr
+        self.recalibrate, self.use_baselines = recalibrate, baselines
+        self.calibration = Recalibration(temperature)
+        self.vocabulary: Vocabulary | None = None
+        self.outcome: Outcome | None = None
+        self.features: SummaryFeatures | None = None
+        self._encoded: tuple[EventSamples, Encoded] | None = None
+        self._validation: list[tuple[Tensor, Tensor]] = []
+        if codes is not None and kind is not None and names is not None:
+            outcome = Outcome(kind, tuple(names), tuple(edges or ()))  # type: ignore[arg-type]
+            self._build(Vocabulary(tuple(codes), tuple(static_names or ())), outcome)
+
+    def _build(self, vocabulary: Vocabulary, outcome: Outcome) -> None:
+        self.vocabulary, self.outcome = vocabulary, outcome
+        features = len(vocabulary.codes) + len(vocabulary.static_names)
+        self.scores, self.summary_scores, summaries = NormalScores(features), None, 0
+        if self.statistics:
+            self.features = SummaryFeatures(vocabulary.codes, vocabulary.static_names, self.statistics)
+            summaries = len(self.features.names)
+            self.summary_scores = NormalScores(summaries)
+        self.register_buffer("weight", torch.ones(1 if outcome.kind == "binary" else outcome.outputs))
+        self.model = EventModel(features, outcome.outputs, summaries, **self.architecture)
+        if self.pretrain_epochs:
+            self.forecast = Forecast(self.model.dim, len(vocabulary.codes), self.pretrain_hours)
+        metrics, main = outcome.metrics()
+        self.use_metrics(metrics, main=main, mode="max")
+
+    def adapt_to(self, data: Any) -> None:
+        """Take from the data what is not known yet; in training, fit what is fitted, on the training part."""
+        self._encoded = None
+        if self.vocabulary is None:
+            train = data.samples["train"]
+            self._build(data.vocabulary, Outcome.of(train, self.intervals))
+            assert self.outcome is not None
+            known = {
+                "codes": list(data.vocabulary.codes),
+                "static_names": list(data.vocabulary.static_names),
+                "kind": self.outcome.kind,
+                "names": list(self.outcome.names),
+                "edges": list(self.outcome.edges),
+            }
+            for name, value in known.items():
+                self.hparams[name] = value
+        else:
+            data.use_vocabulary(self.vocabulary)
+        assert self.outcome is not None
+        if data.kind != self.outcome.kind:
+            raise ValueError(f"kind: the model predicts a {self.outcome.kind} outcome, the data have {data.kind}")
+        if self.trainer.training:
+            self.fit_scores(data.samples["train"])
+
+    def fit_scores(self, train: EventSamples) -> None:
+        """Fit quantiles and class weights on training samples."""
+        assert self.outcome is not None
+        self.tokenizer.fit(train, self.scores)
+        if self.features is not None and self.summary_scores is not None:
+            self.summary_scores.fit_columns(self.features(train))
+        if self.class_weight == "balanced":
+            self.weight.copy_(torch.tensor(self.outcome.balance(train.target)))
+
+    def setup(self, stage: str) -> None:
+        """Refuse to go on without a model (the data have had their chance in `adapt_to`)."""
+        if self.vocabulary is None:
+            raise ValueError("codes, kind, names: expected values, or one of our event data modules, got None")
+
+    def encode(self, samples: EventSamples) -> Encoded:
+        """Samples in the model's vocabulary, as the model takes them."""
+        tokens = self.tokenizer.encode(samples, self.scores)
+        if self.features is None or self.summary_scores is None:
+            return Encoded(tokens, None)
+        table = self.features(samples)
+        if not self.tokenizer.values:  # counts alone: of the summary only what holds no value
+            table = np.where([name.endswith((":count", ":since_last")) for name in self.features.names], table, np.nan)
+        scores = self.summary_scores.score_columns(table)
+        both = np.concatenate([scores, np.isnan(table).astype(np.float32)], 1)
+        return Encoded(tokens, torch.from_numpy(both))
+
+    def forward(self, encoded: Encoded, index: Tensor) -> EventOutput:
+        """Logits of the samples at these places."""
+        tokens = encoded.tokens.batch(index.cpu())
+        tokens = type(tokens)(*(column.to(self.device) for column in tokens))
+        return self.model(tokens, None if encoded.summary is None else encoded.summary[index.cpu()].to(self.device))
+
+    @property
+    def whole(self) -> Encoded:
+        """The data module's samples, encoded when they are first asked for (with the weights that are loaded then)."""
+        samples = self.trainer.datamodule.whole
+        if self._encoded is None or self._encoded[0] is not samples:
+            self._encoded = (samples, self.encode(samples))
+        return self._encoded[1]
+
+    @property
+    def pretraining(self) -> bool:
+        """Whether this epoch learns from the events alone."""
+        return self.current_epoch < self.pretrain_epochs
+
+    def shared_step(self, batch: EventBatch, stage: str) -> StepOutput:
+        """Loss and predictions of a batch."""
+        assert self.outcome is not None
+        if stage == "train" and self.pretraining:
+            tokens = self.whole.tokens.batch(batch.index.cpu())
+            loss, size = self.forecast(self.model, type(tokens)(*(column.to(self.device) for column in tokens)))
+            return StepOutput(loss, size=max(size, 1))
+        out = self(self.whole, batch.index)
+        if stage == "train":
+            loss = self.outcome.loss(out.logits, batch.target, self.weight)
+            for branch in (out.events, out.summary):
+                if branch is not None and self.auxiliary:
+                    loss = loss + self.auxiliary * self.outcome.loss(branch, batch.target, self.weight)
+            return StepOutput(loss, size=len(batch.index))
+        if stage == "val":
+            self._validation.append((out.logits.detach().cpu(), batch.target.cpu()))
+        loss = self.outcome.loss(out.logits, batch.target)
+        prediction, target = self.outcome.metric_inputs(out.logits, batch.target)
+        return StepOutput(loss, prediction, target)
+
+    def on_train_epoch_start(self) -> None:
+        """Let no early stopping count the epochs that learn from the events alone."""
+        for callback in self.trainer.callbacks:  # type: ignore[attr-defined]
+            if isinstance(callback, EarlyStopping) and self.current_epoch <= self.pretrain_epochs:
+                callback.wait_count = 0
+                callback.best_score = torch.tensor(-torch.inf if callback.mode == "max" else torch.inf)
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the metrics, and fit the recalibration."""
+        super().on_validation_epoch_end()
+        parts, self._validation = self._validation, []
+        if self.trainer.world_size > 1:
+            shares: list[Any] = [None] * self.trainer.world_size
+            torch.distributed.all_gather_object(shares, parts)
+            parts = [part for share in shares for part in share]
+        if self.recalibrate is None or self.trainer.sanity_checking or self.trainer.state.fn != "fit" or not parts:
+            return
+        assert self.outcome is not None
+        logits, target = (torch.cat(column) for column in zip(*parts, strict=True))
+        self.calibration = Recalibration.fit(self.recalibrate, self.outcome, logits, target)  # type: ignore[arg-type]
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep the recalibration."""
+        super().on_save_checkpoint(checkpoint)
+        checkpoint["calibration"] = self.calibration.state()
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Put the recalibration back."""
+        super().on_load_checkpoint(checkpoint)
+        if "calibration" in checkpoint:
+            self.calibration = Recalibration.from_state(checkpoint["calibration"])
+
+    def configure_optimizers(self) -> Any:
+        """AdamW; warm-up and cosine for the pretraining, and once more for the outcome."""
+        chosen = super().configure_optimizers()
+        if self.pretrain_epochs:
+            total, per_epoch = total_steps(self.trainer)
+            first = min(self.pretrain_epochs * per_epoch, total)
+            warm = round(self.warmup_fraction * first)
+            ratio = (self.lr if self.pretrain_lr is None else self.pretrain_lr) / self.lr
+            warm_again = self.warmup_steps(total - first, per_epoch)
+
+            def factor(step: int) -> float:
+                if step < first:
+                    return ratio * warmup_cosine_factor(step, first, warm, 0.0)
+                return warmup_cosine_factor(step - first, total - first, warm_again, self.lr_floor)
+
+            chosen["lr_scheduler"]["scheduler"] = LambdaLR(chosen["optimizer"], factor)
+        return chosen
+
+    @torch.no_grad()
+    def logits_of(self, samples: EventSamples, batch_size: int = 512) -> EventOutput:
+        """Logits of any samples in the model's vocabulary, in evaluation mode."""
+        was, encoded = self.training, self.encode(samples)
+        self.eval()
+        outs = [self(encoded, index) for index in torch.arange(len(samples)).split(batch_size)]
+        self.train(was)
+        columns = zip(*outs, strict=True)
+        return EventOutput(*(None if column[0] is None else torch.cat(column).cpu() for column in columns))
+
+    def probabilities(self, logits: Tensor) -> Tensor:
+        """Calibrated probabilities, see `Outcome`."""
+        assert self.outcome is not None
+        return self.calibration.probabilities(self.outcome, logits)
+
+    def predict_step(self, batch: EventBatch, batch_idx: int = 0) -> Mapping[str, Any]:
+        """Sample, target, and the calibrated probability of each class, label or interval."""
+        assert self.outcome is not None
+        probabilities = self.probabilities(self(self.whole, batch.index).logits)
+        table: dict[str, Any] = {"id": self.trainer.datamodule.names_of(batch.index)}
+        if self.outcome.kind == "time_to_event":
+            table |= {"duration_h": batch.target[:, 0], "event": batch.target[:, 1]}
+        elif self.outcome.kind == "multilabel":
+            table |= {f"target_{name}": batch.target[:, k] for k, name in enumerate(self.outcome.names)}
+        else:
+            table["target"] = batch.target
+        columns: Sequence[Tensor] = probabilities[:, None].unbind(1) if probabilities.ndim == 1 else probabilities.T
+        return table | {f"probability_{name}": p for name, p in zip(self.outcome.names, columns, strict=True)}
+
+    def baselines(self, stage: str) -> Mapping[str, Mapping[str, float]]:
+        """Logistic regression, gradient boosting and their blend on summary features of the same split."""
+        data = getattr(self.trainer, "datamodule", None)
+        if not self.use_baselines or stage != "test" or data is None or data.kind != "binary":
+            return {}
+        from .tabular import tabular_metrics
+
+        return tabular_metrics(data, stage)

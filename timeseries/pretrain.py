@@ -1,0 +1,92 @@
+r"""Learning from the events themselves: what will be measured in the next hours, and with what result.
+
+.. math:: L = \text{mean}_{(t, c) \in M} (\hat z_{tc} - z_{tc})^2 + \text{mean}_{t, c} \text{BCE}(\hat m_{tc}, m_{tc})
+
+z_tc is the mean normal score of code c in the `hours` after token t, m_tc whether c occurs there at all, M the pairs
+where a value does. A token knows the events up to its time and its window begins after it, so that nothing leaks; the
+query has no window.
+
+References:
+    Tipirneni and Reddy: Self-supervised transformer for sparse and irregularly sampled multivariate clinical time
+    series (STraTS), TKDD 2022, section 3.4 (forecasting a masked window).
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from .model import EventModel
+from .tokens import TokenBatch
+
+
+class NextWindow(NamedTuple):
+    """What follows each token.
+
+    Shapes:
+        score, has_value, present: (B, L, codes); valid: (B, L), the tokens that have a window
+    """
+
+    score: Tensor
+    has_value: Tensor
+    present: Tensor
+    valid: Tensor
+
+
+def next_window(batch: TokenBatch, hours: float, codes: int) -> NextWindow:
+    """The events of (t, t + hours] after each token at time t.
+
+    Args:
+        batch: Tokens and single events.
+        hours: Length of the window.
+        codes: Size of the vocabulary without statics; codes beyond it are left out.
+    """
+    B, L = batch.keep.shape
+    valid = batch.keep & (batch.time < 0)
+    mine = torch.zeros(B, L, codes, device=batch.time.device)
+    total, present = mine.clone(), mine.clone()
+    after = batch.event_time[:, None] - batch.time[batch.event_item]  # (M, L)
+    event, token = ((after > 0) & (after <= hours) & valid[batch.event_item]).nonzero(as_tuple=True)
+    event, token = _only(event, token, batch.event_code[event] < codes)
+    place = (batch.event_item[event] * L + token) * codes + batch.event_code[event]
+    valued = batch.event_has_value[event].to(total.dtype)
+    total.view(-1).index_add_(0, place, batch.event_score[event] * valued)
+    mine.view(-1).index_add_(0, place, valued)
+    present.view(-1).index_fill_(0, place, 1.0)
+    return NextWindow(total / mine.clamp(min=1), mine > 0, present, valid)
+
+
+def _only(event: Tensor, token: Tensor, chosen: Tensor) -> tuple[Tensor, Tensor]:
+    return event[chosen], token[chosen]
+
+
+class Forecast(nn.Module):
+    """The head that predicts the next window from the state of a token, and its loss.
+
+    Args:
+        dim: Features of a state.
+        codes: Codes to predict.
+        hours: Length of the window.
+    """
+
+    def __init__(self, dim: int, codes: int, hours: float) -> None:
+        super().__init__()
+        if not hours > 0:
+            raise ValueError(f"hours: expected a positive length, got {hours}")
+        self.codes, self.hours = codes, hours
+        self.head = nn.Linear(dim, 2 * codes)
+
+    def forward(self, model: EventModel, batch: TokenBatch) -> tuple[Tensor, int]:
+        """The loss, and the number of tokens that it is a mean over (0: there was nothing to predict)."""
+        target = next_window(batch, self.hours, self.codes)
+        states, _ = model.encode(model.embed_tokens(batch), batch.time, batch.keep)
+        score, present = self.head(states[target.valid]).chunk(2, dim=1)
+        if len(score) == 0:
+            return states.sum() * 0, 0
+        occurs = F.binary_cross_entropy_with_logits(present, target.present[target.valid])
+        known = target.has_value[target.valid]
+        if not known.any():
+            return occurs, len(score)
+        error = (score - target.score[target.valid])[known].square().mean()
+        return occurs + error, len(score)
