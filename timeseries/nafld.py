@@ -1,4 +1,4 @@
-"""The NAFLD study: 17,549 people with non-alcoholic fatty liver disease or matched to such, followed for up to 20 years.
+"""The NAFLD study: 17,549 people with non-alcoholic fatty liver disease or matched to such, followed for years.
 
 Laboratory values and diagnoses are dated in days from each person's index date (the diagnosis of the case that the
 person is, or is matched to), many of them before it. The tables are those of R's package survival, read from the files

@@ -4,8 +4,8 @@ r"""Events with planted half-lives: the target depends on decaying means of a fe
     m_g = \frac{\sum_j 2^{-(T - t_j) / h_g} v_j}{\sum_j 2^{-(T - t_j) / h_g}}, \qquad
     \text{logit} = \text{bias} + \sum_g w_g \frac{m_g}{\operatorname{sd}(m_g)}, \qquad y \sim \text{Bernoulli}
 
-The sums run over the events of informative code g before the prediction time T; h_g is its half-life. A softmax over the
-events of one code with an exponential decay of half-life h_g computes m_g exactly, so the half-life of a head that
+The sums run over the events of informative code g before the prediction time T; h_g is its half-life. A softmax over
+the events of one code with an exponential decay of half-life h_g computes m_g exactly, so the half-life of a head that
 attends to that code can be compared with the planted one. Codes of noise have events of the same kind that count for
 nothing.
 """
@@ -114,10 +114,11 @@ def decaying_means(
         owner, code, time, value (E,); half_lives (G,); answer (count, G)
     """
     signal = code < len(half_lives)
-    age = prediction_time - time[signal]
-    age -= age.min()  # both sums shrink alike: nothing underflows where all events are old
-    decay = np.exp2(-age / half_lives[code[signal]])
-    cell = owner[signal] * len(half_lives) + code[signal]
     size = count * len(half_lives)
+    cell = owner[signal] * len(half_lives) + code[signal]
+    age = prediction_time - time[signal]
+    youngest = np.full(size, np.inf)
+    np.minimum.at(youngest, cell, age)
+    decay = np.exp2((youngest[cell] - age) / half_lives[code[signal]])  # both sums grow alike; none underflows
     total = np.bincount(cell, weights=decay * value[signal], minlength=size)
     return (total / np.bincount(cell, weights=decay, minlength=size)).reshape(count, -1)

@@ -10,8 +10,8 @@ from .base import EventDataModule, LoadedEvents
 class SyntheticEvents(EventDataModule):
     """The target depends on decaying means of a few codes, and the half-lives are known: see `timeseries.synthetic`.
 
-    `planted` holds the truth after `setup`: half-lives, informative codes, weights, and the logit of every sample in the
-    order of `whole`.
+    `planted` holds the truth after `setup`: half-lives, informative codes, weights, and the logit of every sample in
+    the order of `whole`.
 
     Args:
         count: Samples, one per subject.
