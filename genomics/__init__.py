@@ -1,13 +1,18 @@
 """Attention for DNA, RNA and protein sequences (on Biopython).
 
 Needs the extra `genomics`. Sequences can be read, encoded, shuffled and split (`genomics.sequences`), motifs read,
-written, scanned for, compared and drawn (`genomics.motifs` and its neighbours). There is no task, no model and no data
-module to train yet.
+written, scanned for, compared and drawn (`genomics.motifs` and its neighbours), and detectors of motifs trained.
+
+    lightning fit --config configs/genomics/planted.yaml
 """
 
 from core.extras import MissingExtraError
 
 try:
+    from .cnn import MotifCNN
+    from .data import PlantedMotifs, SequenceClassification
+    from .detection import MotifDetectionTask
+    from .detector import Look, MotifDetector
     from .logos import logo, match_logo
     from .motif_compare import MotifDatabase
     from .motif_files import jaspar, read_motifs, write_motifs
@@ -18,9 +23,15 @@ except ModuleNotFoundError as error:
     raise MissingExtraError("genomics", error, "genomics") from error
 
 __all__ = [
+    "Look",
     "Motif",
+    "MotifCNN",
     "MotifDatabase",
+    "MotifDetectionTask",
+    "MotifDetector",
+    "PlantedMotifs",
     "Rules",
+    "SequenceClassification",
     "SequenceRecord",
     "best_scores",
     "jaspar",

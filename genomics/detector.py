@@ -30,9 +30,9 @@ from torch import Tensor, nn
 
 import core
 from core import masks
-from core.layers import Encoder, Rotary, zero_rows
+from core.layers import Encoder, Rotary
 
-from .alphabet import reverse_complement_one_hot
+from .strands import both_strands, turned
 
 
 class Look(NamedTuple):
@@ -50,6 +50,36 @@ class Look(NamedTuple):
     logits: Tensor
     attention: Tensor
     contribution: Tensor
+
+
+class Site(NamedTuple):
+    """The place that weighs most in each sequence: the peak of the head and strand that add most to the logit.
+
+    Shapes:
+        position: (B,) int64, on the given strand
+        strand: (B,) int64, 0 as given, 1 the reverse complement
+        head: (B,) int64
+        weight: (B,), the head's attention at the peak
+    """
+
+    position: Tensor
+    strand: Tensor
+    head: Tensor
+    weight: Tensor
+
+
+def top_site(look: Look) -> Site:
+    """The peak of the head and strand with the largest contribution, in each sequence.
+
+    Args:
+        look: What `MotifDetector.look` answers.
+    """
+    heads = look.contribution.shape[2]
+    best = look.contribution.flatten(1).argmax(1)
+    strand, head = best // heads, best % heads
+    row = look.attention[torch.arange(len(best), device=best.device), strand, head]
+    weight, position = row.max(1)
+    return Site(position, strand, head, weight)
 
 
 class MotifDetector(nn.Module):
@@ -95,8 +125,8 @@ class MotifDetector(nn.Module):
                 raise ValueError(f"{name}: expected at least 1, got {value}")
         if features % encoder_heads or features // encoder_heads % 2:
             raise ValueError(
-                f"features: expected a multiple of 2 * encoder_heads = {2 * encoder_heads} (rotary positions turn pairs "
-                f"of features), got {features}"
+                f"features: expected a multiple of 2 * encoder_heads = {2 * encoder_heads}, got {features}: rotary "
+                "positions turn pairs of features"
             )
         self.features, self.heads, self.width, self.backend = features, heads, width, backend
         self.convolution = nn.Conv1d(4, filters, width, padding=width // 2)
@@ -134,13 +164,10 @@ class MotifDetector(nn.Module):
         """
         z, keep = self.encode(x, lengths)
         answer = self._pool(z, keep, need=("weights",))
-        B, L = x.shape[:2]
-        weights = answer.weights[:, :, 0].unflatten(2, (2, L))  # (B, H, 2, L), each strand in its own direction
-        value = torch.einsum("bsld,hd->bhsl", z.unflatten(1, (2, L)), self.values)
-        contribution = (weights * value).sum(3).transpose(1, 2)
-        attention = weights.transpose(1, 2)
-        other = _turned(attention[:, 1].transpose(1, 2), lengths).transpose(1, 2)
-        attention = torch.stack([attention[:, 0], other], dim=1)
+        attention = answer.weights[:, :, 0].unflatten(2, (2, x.shape[1])).transpose(1, 2)  # each strand its own way
+        value = torch.einsum("bsld,hd->bshl", z.unflatten(1, (2, x.shape[1])), self.values)
+        contribution = (attention * value).sum(3)
+        attention = torch.stack([attention[:, 0], turned(attention[:, 1], lengths)], dim=1)
         return Look(self.bias + contribution.sum((1, 2)), attention, contribution)
 
     def encode(self, x: Tensor, lengths: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
@@ -153,22 +180,12 @@ class MotifDetector(nn.Module):
         Shapes:
             answer: (B, 2 L, D), the given strand and then its reverse complement in its own direction; (B, 2 L) bool
         """
-        if x.ndim != 3 or x.shape[2] != 4:
-            raise ValueError(f"x: expected (B, L, 4), got {tuple(x.shape)}")
-        B, L = x.shape[:2]
-        keep = None
-        if lengths is not None:
-            if lengths.shape != (B,):
-                raise ValueError(f"lengths: expected ({B},), got {tuple(lengths.shape)}")
-            lengths = lengths.to(x.device)
-            keep = torch.arange(L, device=x.device) < lengths[:, None]
-            x = zero_rows(x, keep)
-        strands = torch.stack([x, reverse_complement_one_hot(x, lengths)], dim=1).flatten(0, 1)  # (2 B, L, 4)
-        both = None if keep is None else keep.repeat_interleave(2, dim=0)
+        strands, keep = both_strands(x, lengths)
         hidden = self.convolution(strands.transpose(1, 2)).transpose(1, 2)
         z = self.dropout(self.projection(nn.functional.gelu(hidden)))
-        z = self.encoder(z, mask=None if both is None else masks.Padding(both))
-        return z.reshape(B, 2 * L, self.features), None if keep is None else torch.cat([keep, keep], dim=1)
+        z = self.encoder(z, mask=None if keep is None else masks.Padding(keep))
+        joined = z.reshape(len(x), 2 * x.shape[1], self.features)
+        return joined, None if keep is None else keep.reshape(len(x), 2 * x.shape[1])
 
     def _pool(self, z: Tensor, keep: Tensor | None, need: tuple[str, ...]) -> Tensor | core.AttentionOutput:
         """Features averaged by each head's attention, (B, H, D); with `need` the whole answer of `attend`."""
@@ -180,12 +197,3 @@ class MotifDetector(nn.Module):
     def no_weight_decay(self) -> set[str]:
         """The heads' queries: their length is how sharply they attend."""
         return {"queries"}
-
-
-def _turned(values: Tensor, lengths: Tensor | None) -> Tensor:
-    """Reverse the places before the padding: (B, L, C)."""
-    if lengths is None:
-        return values.flip(1)
-    place = torch.arange(values.shape[1], device=values.device)
-    turned = lengths.to(values.device)[:, None] - 1 - place
-    return values.gather(1, torch.where(turned >= 0, turned, place)[:, :, None].expand_as(values))
