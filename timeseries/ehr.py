@@ -2,9 +2,10 @@ r"""Predict outcomes from health records: events up to a prediction time in, cal
 
 .. math:: L = L_o(z) + \lambda \, (L_o(z_\text{events}) + L_o(z_\text{summary}))
 
-with L_o the loss of the outcome (`outcomes`). The first `pretrain_epochs` epochs learn to forecast the events of the next hours (`pretrain`) and see no target; the
-others learn the outcome. All that is fitted (vocabulary, quantiles, intervals, class weights) comes from the training
-part, the temperature from the validation part, and everything goes into the checkpoint.
+with L_o the loss of the outcome (`outcomes`). The first `pretrain_epochs` epochs learn to forecast the events of the
+next hours (`pretrain`) and see no target; the others learn the outcome. All that is fitted (vocabulary, quantiles,
+intervals, class weights) comes from the training part, the temperature from the validation part, and everything goes
+into the checkpoint.
 """
 
 from collections.abc import Mapping, Sequence
