@@ -13,13 +13,21 @@ try:
         warnings.filterwarnings("ignore", "(?s).*torch.jit.script.*deprecated", FutureWarning)
         import torch_geometric as _torch_geometric  # noqa: F401
     from .attention import GraphAttention, GraphAttentionOutput
+    from .data.economy import SyntheticEconomy
+    from .data.input_output import InputOutputData
+    from .economy import Economy
     from .structure import AddHops, hop_pairs
+    from .supply_chain import SupplyChainTask
 except ModuleNotFoundError as error:
     raise MissingExtraError("graphs", error, "graphs") from error
 
 __all__ = [
     "AddHops",
+    "Economy",
     "GraphAttention",
     "GraphAttentionOutput",
+    "InputOutputData",
+    "SupplyChainTask",
+    "SyntheticEconomy",
     "hop_pairs",
 ]

@@ -41,10 +41,23 @@ def cifar10(folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return ["--data.root", str(write_cifar10(folder, each=40)), "--data.num_workers", "0"]
 
 
+def supply_chain(folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    return ["--data.economies", "16", "--data.held_out", "2"]
+
+
+def input_output(folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    from tests.graphs.fakes import write_make_use
+
+    use, make = write_make_use(folder)
+    return ["--data.use", str(use), "--data.make", str(make), "--data.economies", "16"]
+
+
 DATA: dict[str, Callable[[Path, pytest.MonkeyPatch], list[str]]] = {
     "vision/medmnist": medmnist,
     "vision/imagefolder": imagefolder,
     "vision/cifar10": cifar10,
+    "graphs/supply_chain": supply_chain,
+    "graphs/input_output": input_output,
 }
 
 
