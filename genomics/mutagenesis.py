@@ -183,7 +183,7 @@ def _mutant(sequence: str, start: int, width: int, generator: np.random.Generato
 def _ask(model: Any, texts: Sequence[str], batch_size: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Logits (n,) and contributions (n, H), summed over strands."""
     logits, contributions = [], []
-    with evaluating(model) as device:
+    with evaluating(model) as device, torch.inference_mode():
         for start in range(0, len(texts), batch_size):
             look = model.look(*model_input(texts[start : start + batch_size], device))
             logits.append(look.logits)

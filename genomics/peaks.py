@@ -101,11 +101,11 @@ def find_peaks(
             f"{batch_size}"
         )
     parts = []
-    with evaluating(model) as device:
+    with evaluating(model) as device, torch.inference_mode():
         for start in range(0, len(sequences), batch_size):
             some = sequences[start : start + batch_size]
             look = model.look(*model_input(some, device))
-            parts.append(_peaks_of(look, per_sequence, separation))
+            parts.append(peaks_of(look, per_sequence, separation))
     return Peaks(*(torch.cat(column).cpu().numpy() for column in zip(*parts, strict=True)))
 
 
@@ -183,19 +183,27 @@ def model_input(sequences: Sequence[str], device: torch.device) -> tuple[torch.T
 
 @contextmanager
 def evaluating(model: Any) -> Iterator[torch.device]:
-    """Evaluation mode without gradients, and as before afterwards; gives the device of the model's parameters."""
+    """Evaluation mode, and as before afterwards; gives the device of the model's parameters."""
     training = model.training
     model.eval()
     try:
-        with torch.inference_mode():
-            tensor = next(iter(model.state_dict().values()), None)
-            yield torch.device("cpu") if tensor is None else tensor.device
+        tensor = next(iter(model.state_dict().values()), None)
+        yield torch.device("cpu") if tensor is None else tensor.device
     finally:
         model.train(training)
 
 
-def _peaks_of(look: Any, count: int, separation: int) -> tuple[torch.Tensor, ...]:
-    """Position, strand, attention, contribution of the peaks, (B, H, K) each, and the logits."""
+def peaks_of(look: Any, count: int, separation: int) -> tuple[torch.Tensor, ...]:
+    """Position, strand, attention and contribution of the peaks of each head, and the logits; see `Peaks`.
+
+    Args:
+        look: What `MotifDetector.look` answered.
+        count: Peaks of a head, K.
+        separation: Bases between two of them, at least.
+
+    Shapes:
+        answer: four of (B, H, K), and (B,)
+    """
     attention = look.attention.transpose(1, 2).clone()  # (B, H, 2, L)
     B, H, _, L = attention.shape
     place = torch.arange(L, device=attention.device)
