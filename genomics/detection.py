@@ -99,16 +99,18 @@ class MotifDetectionTask(Task):
 
     def shared_step(self, batch: SequenceBatch, stage: str) -> StepOutput:
         """Loss and probabilities of a batch."""
-        target = batch.label.to(batch.x.dtype)
+        target, lengths = batch.label.to(batch.x.dtype), batch.lengths
+        if bool((lengths == batch.x.shape[1]).all()):
+            lengths = None  # nothing is padded: the same numbers, sooner
         if stage != "train":
-            logits = self(batch.x, batch.lengths).float()
+            logits = self(batch.x, lengths).float()
             return StepOutput(F.binary_cross_entropy_with_logits(logits, target), logits.sigmoid(), batch.label)
         penalty: Tensor | float = 0.0
         if self.diversity:
-            look = self.model.look(batch.x, batch.lengths)
+            look = self.model.look(batch.x, lengths)
             logits, penalty = look.logits, self.diversity * overlap(look.attention)
         else:
-            logits = self(batch.x, batch.lengths)
+            logits = self(batch.x, lengths)
         smoothed = target * (1 - self.label_smoothing) + self.label_smoothing / 2
         each = F.binary_cross_entropy_with_logits(logits.float(), smoothed, reduction="none")
         weight = self.class_weight[batch.label]

@@ -141,7 +141,7 @@ class MotifDetector(nn.Module):
             backend=backend,
         )
         self.queries = nn.Parameter(torch.randn(heads, features))
-        self.values = nn.Parameter(torch.randn(heads, features) * features**-0.5)
+        self.values = nn.Parameter(torch.randn(heads, features) * (heads * features) ** -0.5)
         self.bias = nn.Parameter(torch.zeros(()))
 
     def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
