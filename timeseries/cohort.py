@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from .events import NONE, Clock, EventTable
+from .events import NONE, Clock, EventRecords
 from .samples import EventSamples, Kind
 
 
@@ -72,7 +72,7 @@ class Cohort(NamedTuple):
 
 
 def build_samples(
-    table: EventTable,
+    table: EventRecords,
     labels: Labels,
     *,
     after: Literal["error", "drop"] = "error",
@@ -171,7 +171,7 @@ def _places(subjects: np.ndarray, wanted: np.ndarray) -> np.ndarray:
     return np.where(subjects[found] == wanted, found, NONE)
 
 
-def _text_as_code(table: EventTable) -> EventTable:
+def _text_as_code(table: EventRecords) -> EventRecords:
     """The same events; those with a text get the code "<code>=<text>"."""
     has = table.text != NONE
     if not has.any():

@@ -14,7 +14,7 @@ NONE = -1
 
 
 @dataclass(frozen=True, eq=False)
-class EventTable:
+class EventRecords:
     """All events of all subjects, by subject and time; events of one time keep the order of the file.
 
     Args:
@@ -96,7 +96,7 @@ _DTYPES = {
 
 
 class Columns(NamedTuple):
-    """Events as read, in any order; the dtypes are those of `EventTable`, `subject` (E,) int32 numbers the subjects."""
+    """Events as read, in any order; the dtypes are those of `EventRecords`, `subject` (E,) int32 numbers the subjects."""
 
     subject: np.ndarray
     time: np.ndarray
@@ -179,7 +179,7 @@ def assemble(
     clock: Clock = "relative",
     report: ReadReport,
     duplicates: Literal["drop", "keep"] = "drop",
-) -> tuple[EventTable, ReadReport]:
+) -> tuple[EventRecords, ReadReport]:
     """Sort events by subject and time, leave out exact duplicates, and count both.
 
     Two events are duplicates if subject, time, code, value, unit and text are equal. Two values of one code at one time
@@ -202,7 +202,7 @@ def assemble(
     counts = np.bincount(columns.subject, minlength=len(subjects))
     if static is None:
         static = np.zeros((len(subjects), 0), dtype=np.float32)
-    table = EventTable(
+    table = EventRecords(
         subjects=np.array(subjects, dtype=np.str_),
         offsets=np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
         time=columns.time,

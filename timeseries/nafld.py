@@ -18,7 +18,7 @@ import numpy as np
 from core.extras import MissingExtraError
 
 from .cohort import Labels
-from .events import NONE, Columns, EventTable, ReadReport, assemble
+from .events import NONE, Columns, EventRecords, ReadReport, assemble
 from .pickled_frames import read_pickled_frame
 from .units import check
 
@@ -35,7 +35,7 @@ class NafldStudy(NamedTuple):
         follow_up (S,) float64, hours from the index date; died (S,) float32, 0 or 1
     """
 
-    table: EventTable
+    table: EventRecords
     follow_up: np.ndarray
     died: np.ndarray
     report: ReadReport

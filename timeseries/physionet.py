@@ -19,7 +19,7 @@ import numpy as np
 
 from core.training import hash_files
 
-from .events import NONE, Columns, EventTable, ReadReport, assemble
+from .events import NONE, Columns, EventRecords, ReadReport, assemble
 
 HOURS = 48.0
 TARGET = "In-hospital_death"
@@ -43,7 +43,7 @@ class PhysioNetStays(NamedTuple):
         died (S,) float32, 0 or 1, in the order of the table's subjects
     """
 
-    table: EventTable
+    table: EventRecords
     died: np.ndarray
     report: ReadReport
 
@@ -159,7 +159,7 @@ class _Parser:
         self.subjects.append(stay)
         self.static.append(_static(described, where))
 
-    def table(self, source: str) -> tuple[EventTable, ReadReport]:
+    def table(self, source: str) -> tuple[EventRecords, ReadReport]:
         """The events of all stays, ordered by RecordID."""
         order = np.argsort(np.array(self.subjects, dtype=np.int64), kind="stable")
         rank = np.empty(len(order), dtype=np.int32)

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from .events import NONE, EventTable, ReadReport
+from .events import NONE, EventRecords, ReadReport
 
 Ranges = Mapping[str, Sequence[float]]
 
@@ -53,7 +53,9 @@ def unit_rules(spec: Mapping[str, Mapping[str, Any]]) -> list[UnitRule]:
     return rules
 
 
-def convert_units(table: EventTable, rules: Sequence[UnitRule], report: ReadReport) -> tuple[EventTable, ReadReport]:
+def convert_units(
+    table: EventRecords, rules: Sequence[UnitRule], report: ReadReport
+) -> tuple[EventRecords, ReadReport]:
     """Apply the rules; the report says how many values of each code were converted."""
     if not rules:
         return table, report
@@ -73,7 +75,7 @@ def convert_units(table: EventTable, rules: Sequence[UnitRule], report: ReadRepo
     return replace(table, value=value, unit=unit, units=tuple(units)), replace(report, converted=converted)
 
 
-def conflicting_units(table: EventTable) -> dict[str, dict[str, int]]:
+def conflicting_units(table: EventRecords) -> dict[str, dict[str, int]]:
     """Codes whose numbers come in several units, with the number of values in each; "" stands for none."""
     has = ~np.isnan(table.value)
     width = len(table.units) + 1
@@ -85,7 +87,7 @@ def conflicting_units(table: EventTable) -> dict[str, dict[str, int]]:
     return {code: units for code, units in found.items() if len(units) > 1}
 
 
-def out_of_range(table: EventTable, ranges: Ranges) -> dict[str, tuple[int, float, float]]:
+def out_of_range(table: EventRecords, ranges: Ranges) -> dict[str, tuple[int, float, float]]:
     """Values outside their range: code -> (count, smallest, largest of them).
 
     Raises:
@@ -103,6 +105,6 @@ def out_of_range(table: EventTable, ranges: Ranges) -> dict[str, tuple[int, floa
     return found
 
 
-def check(table: EventTable, report: ReadReport, ranges: Ranges) -> ReadReport:
+def check(table: EventRecords, report: ReadReport, ranges: Ranges) -> ReadReport:
     """The report with what the table's units and ranges give rise to."""
     return replace(report, conflicting_units=conflicting_units(table), out_of_range=out_of_range(table, ranges))

@@ -44,7 +44,7 @@ class Vocabulary:
 
     @classmethod
     def fit(cls, train: EventSamples, *, min_subjects: int = 1, unknown: bool = False) -> "Vocabulary":
-        """The codes that occur in the training part, sorted by name, and the static columns that are known there.
+        """The codes that occur in the training part, sorted by name, and the static columns with a number but 0 there.
 
         Args:
             train: The training part alone.
@@ -57,7 +57,7 @@ class Vocabulary:
         pairs = np.unique(train.code.astype(np.int64) * max(len(train), 1) + people[train.owners()])
         seen = np.bincount(pairs // max(len(train), 1), minlength=len(train.codes))
         codes = sorted(code for code, n in zip(train.codes, seen, strict=True) if n >= min_subjects and code != UNKNOWN)
-        has = ~np.isnan(train.static).all(axis=0) if len(train) else np.zeros(len(train.static_names), dtype=bool)
+        has = (~np.isnan(train.static) & (train.static != 0)).any(axis=0)
         static = tuple(name for name, known in zip(train.static_names, has, strict=True) if known)
         return cls((*codes, UNKNOWN) if unknown else tuple(codes), static)
 

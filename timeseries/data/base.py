@@ -36,16 +36,18 @@ class SplitReport:
 
     Args:
         split: In words.
+        outside: Samples in no part: their subjects are not in the split that came with the data.
         unseen: part -> code -> events with a code that the training part does not have.
         unknown: What became of those events.
     """
 
     split: str
+    outside: int = 0
     unseen: dict[str, dict[str, int]] = field(default_factory=dict)
     unknown: str = "ignore"
 
     def __str__(self) -> str:
-        lines = [self.split]
+        lines = [self.split + (f"; {self.outside:,} samples in no part" if self.outside else "")]
         for part, codes in self.unseen.items():
             if codes:
                 shown = ", ".join(f"{code} ({n})" for code, n in list(codes.items())[:5])
@@ -157,7 +159,8 @@ class EventDataModule(DataModule, ABC):
         }
         self.train_set, self.val_set, self.test_set = (sets[part] for part in PARTS)
         reports = tuple(report for report in self.reports if not isinstance(report, SplitReport))
-        self.reports = (*reports, SplitReport(f"split by subject: {split}", unseen, self.unseen))
+        outside = len(raw) - sum(len(getattr(split, part)) for part in PARTS)
+        self.reports = (*reports, SplitReport(f"split by subject: {split}", outside, unseen, self.unseen))
 
     @property
     def codes(self) -> tuple[str, ...]:

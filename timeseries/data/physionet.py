@@ -5,7 +5,7 @@ import numpy as np
 from core.training.data import hash_arrays
 
 from ..cohort import Labels, build_samples
-from ..events import EventTable
+from ..events import EventRecords
 from ..physionet import HOURS, TARGET, fingerprint, read_physionet
 from ..splits import Split, subject_split
 from ..vocabulary import merge
@@ -70,7 +70,7 @@ class PhysioNet2012(EventDataModule):
         return hash_arrays(np.frombuffer(hashes.encode(), dtype=np.uint8))
 
 
-def stay_labels(table: EventTable, died: np.ndarray) -> Labels:
+def stay_labels(table: EventRecords, died: np.ndarray) -> Labels:
     """Every stay, predicted at 48 hours."""
     time = np.full(len(table.subjects), HOURS)
     return Labels(table.subjects, time, died, target_names=(TARGET,))

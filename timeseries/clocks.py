@@ -1,0 +1,114 @@
+"""Times of events in hours, and the clock that they are on; clocks are never mixed."""
+
+import re
+from collections.abc import Callable
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from .events import Clock
+
+UNITS = {"seconds": 1 / 3600, "minutes": 1 / 60, "hours": 1.0, "days": 24.0}
+_NAMES = {
+    "relative": "a plain number (a relative time)",
+    "naive": "a date and time without a zone",
+    "utc": "a date and time with a zone",
+}
+_ZONE = re.compile(r"\d\d:?\d\d.*(Z|[+-]\d\d(:?\d\d)?)$", re.IGNORECASE)
+
+
+class Clockwork:
+    """Turns columns of times into hours and holds them to one clock.
+
+    Args:
+        unit: Of times that are plain numbers: "seconds", "minutes", "hours" or "days".
+
+    Attributes:
+        clock: That of the times so far; None before the first.
+
+    Raises:
+        ValueError: The unit is not known.
+    """
+
+    def __init__(self, unit: str = "hours") -> None:
+        if unit not in UNITS:
+            raise ValueError(f"time_unit: expected one of {', '.join(UNITS)}, got {unit!r}")
+        self.scale, self.clock = UNITS[unit], None
+        self._first = ""
+        self.clock: Clock | None = None
+
+    def hours(self, column: pa.Array, where: Callable[[int], str]) -> np.ndarray:
+        """Hours of each time; NaN where there is none.
+
+        Plain numbers are on the clock "relative", dates and times without a zone on "naive", with a zone on "utc".
+
+        Args:
+            column: Numbers, dates, timestamps or text in ISO 8601.
+            where: Says where the n-th row of the column stands, for messages.
+
+        Raises:
+            ValueError: A time is on another clock than those before it, or is no time.
+        """
+        kind = column.type
+        if pa.types.is_string(kind) or pa.types.is_large_string(kind):
+            column = self._parse(column, where)
+            kind = column.type
+        if pa.types.is_null(kind) or column.null_count == len(column):
+            return np.full(len(column), np.nan)
+        if pa.types.is_integer(kind) or pa.types.is_floating(kind):
+            hours = column.cast(pa.float64()).to_numpy(zero_copy_only=False) * self.scale
+            if np.isinf(hours).any():
+                raise ValueError(f"{where(int(np.isinf(hours).argmax()))}: expected a finite time, got an infinite one")
+            clock: Clock = "relative"
+        elif pa.types.is_timestamp(kind) or pa.types.is_date(kind):
+            clock = "utc" if pa.types.is_timestamp(kind) and kind.tz is not None else "naive"
+            stamps = column.cast(pa.timestamp("us", kind.tz if clock == "utc" else None)).cast(pa.int64())
+            hours = stamps.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False) / 3.6e9
+        else:
+            raise ValueError(f"{where(0)}: expected times as numbers, timestamps or text, got {kind}")
+        self._hold(clock, int(column.is_valid().index(True).as_py()), where)
+        return hours
+
+    def _hold(self, clock: Clock, row: int, where: Callable[[int], str]) -> None:
+        if self.clock is None:
+            self.clock, self._first = clock, where(row)
+        elif clock != self.clock:
+            raise ValueError(
+                f"{where(row)}: expected {_NAMES[self.clock]}, as in {self._first}, got {_NAMES[clock]}; times of "
+                "several kinds cannot be compared"
+            )
+
+    def _parse(self, column: pa.Array, where: Callable[[int], str]) -> pa.Array:
+        """Text as numbers or timestamps, whichever all of it is."""
+        for kind in (pa.float64(), pa.timestamp("us"), pa.timestamp("us", "UTC")):
+            try:
+                return column.cast(kind)
+            except pa.ArrowInvalid:
+                continue
+        words = column.to_pylist()
+        for row, word in enumerate(words):
+            if word is not None:
+                self._hold(_clock_of(word, where(row)), row, where)
+        raise ValueError(f"{where(0)}: expected times of one kind, got several")
+
+
+def _clock_of(word: str, where: str) -> Clock:
+    """The clock of one time.
+
+    Raises:
+        ValueError: It is no time.
+    """
+    clocks: tuple[tuple[Clock, pa.DataType], ...] = (
+        ("relative", pa.float64()),
+        ("naive", pa.timestamp("us")),
+        ("utc", pa.timestamp("us", "UTC")),
+    )
+    for clock, kind in clocks:
+        try:
+            pc.cast(pa.scalar(word), kind)
+        except pa.ArrowInvalid:
+            continue
+        return clock
+    hint = "" if _ZONE.search(word) is None else " (a zone is written Z or +01:00)"
+    raise ValueError(f"{where}: expected a number or a date and time in ISO 8601{hint}, got {word!r}")
