@@ -13,9 +13,15 @@ try:
         warnings.filterwarnings("ignore", "(?s).*torch.jit.script.*deprecated", FutureWarning)
         import torch_geometric as _torch_geometric  # noqa: F401
     from .attention import GraphAttention, GraphAttentionOutput
+    from .classification import NodeClassificationTask
     from .data.economy import SyntheticEconomy
     from .data.input_output import InputOutputData
+    from .data.planetoid import PlanetoidData
+    from .data.saved import SavedGraphData
     from .economy import Economy
+    from .model import GraphTransformer
+    from .receptive import ReceptiveField, receptive_field
+    from .sampling import NeighbourSampler
     from .structure import AddHops, hop_pairs
     from .supply_chain import SupplyChainTask
 except ModuleNotFoundError as error:
@@ -26,8 +32,15 @@ __all__ = [
     "Economy",
     "GraphAttention",
     "GraphAttentionOutput",
+    "GraphTransformer",
     "InputOutputData",
+    "NeighbourSampler",
+    "NodeClassificationTask",
+    "PlanetoidData",
+    "ReceptiveField",
+    "SavedGraphData",
     "SupplyChainTask",
     "SyntheticEconomy",
     "hop_pairs",
+    "receptive_field",
 ]

@@ -52,10 +52,28 @@ def input_output(folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return ["--data.use", str(use), "--data.make", str(make), "--data.economies", "16"]
 
 
+def planetoid(folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    from tests.graphs.node_files import write_planetoid
+
+    return ["--data.root", str(write_planetoid(folder)), "--data.name", "Cora"]
+
+
+def saved(folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    import torch
+
+    from tests.graphs.node_files import communities
+
+    folder.mkdir()
+    torch.save(communities(), folder / "graph.pt")
+    return ["--data.path", str(folder / "graph.pt"), "--data.fanouts", "[3, 3]"]
+
+
 DATA: dict[str, Callable[[Path, pytest.MonkeyPatch], list[str]]] = {
     "vision/medmnist": medmnist,
     "vision/imagefolder": imagefolder,
     "vision/cifar10": cifar10,
+    "graphs/planetoid": planetoid,
+    "graphs/saved": saved,
     "graphs/supply_chain": supply_chain,
     "graphs/input_output": input_output,
 }

@@ -1,0 +1,168 @@
+"""Who trains, who chooses, who judges: by node, by time and by graph.
+
+What must not leak decides. Nodes of one graph may be split at random where the whole graph is known when the model is
+used (transductive). Where the model is used on what comes later, split by time, and hide later nodes from earlier
+parts; where it is used on other graphs, split by graph.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch_geometric.data import Data
+from torch_geometric.utils import subgraph
+
+
+class Split(NamedTuple):
+    """Node numbers of the three parts, each sorted, without a common one; nodes without a label are in none."""
+
+    train: np.ndarray
+    val: np.ndarray
+    test: np.ndarray
+
+
+class Part(NamedTuple):
+    """What one part of a split may see, and what counts in it.
+
+    Shapes:
+        data: the visible graph, its nodes numbered anew.
+        target: (n,), nodes of that graph that are judged.
+        index: (n,), their numbers in the whole graph.
+        nodes: (N,), the numbers of all visible nodes there.
+    """
+
+    data: Data
+    target: Tensor
+    index: Tensor
+    nodes: Tensor
+
+
+def by_node(
+    labels: np.ndarray, *, val: float = 0.2, test: float = 0.2, per_class: int | None = None, seed: int = 0
+) -> Split:
+    """Draw nodes class by class; labels below 0 are unknown and in no part.
+
+    Args:
+        labels: Class of each node.
+        val: Fraction of each class for validation.
+        test: Fraction of each class for the test.
+        per_class: How many of each class train, in place of all that remain; the others are in no part.
+        seed: Of the drawing.
+
+    Shapes:
+        labels: (N,)
+
+    Raises:
+        ValueError: A fraction is outside [0, 1), or a class has too few nodes for every part to have one.
+    """
+    _check_fractions(val, test)
+    random = np.random.default_rng(seed)
+    parts: list[list[np.ndarray]] = [[], [], []]
+    for kind in np.unique(labels[labels >= 0]):
+        nodes = random.permutation(np.flatnonzero(labels == kind))
+        counts = [_count(test, len(nodes)), _count(val, len(nodes))]
+        rest = len(nodes) - sum(counts)
+        wanted = 1 if per_class is None else per_class
+        if rest < wanted:
+            raise ValueError(
+                f"labels: expected more nodes of class {kind}: {rest} remain to train, {wanted} are wanted"
+            )
+        tested, validated, trained = np.split(nodes, np.cumsum(counts))
+        for part, chosen in zip(parts, (trained[:per_class], validated, tested), strict=True):
+            part.append(chosen)
+    return Split(*(np.sort(np.concatenate(part or [np.zeros(0, dtype=np.int64)])) for part in parts))
+
+
+def by_time(times: np.ndarray, *, val: float = 0.2, test: float = 0.2) -> Split:
+    """The latest nodes are tested, those before them validate; nodes of one time stay together.
+
+    Args:
+        times: When each node comes into being; NaN puts it in no part.
+        val: Fraction of the nodes for validation, at least; a time that is cut goes to the later part.
+        test: Fraction for the test, at least.
+
+    Shapes:
+        times: (N,)
+
+    Raises:
+        ValueError: A fraction is outside [0, 1), or there are too few times for three parts.
+    """
+    _check_fractions(val, test)
+    known = np.flatnonzero(~np.isnan(np.asarray(times, dtype=np.float64)))
+    order = np.sort(np.asarray(times)[known])
+    n = len(order)
+    ends = [n - _count(val, n) - _count(test, n), n - _count(test, n)]
+    first_val, first_test = (order[end] if end < n else np.inf for end in ends)
+    t = np.asarray(times)[known]
+    split = Split(known[t < first_val], known[(t >= first_val) & (t < first_test)], known[t >= first_test])
+    for name, part, wanted in zip(Split._fields, split, (True, val > 0, test > 0), strict=True):
+        if wanted and not len(part):
+            raise ValueError(f"times: expected more times: with {len(np.unique(order))} of them, {name} has no node")
+    return split
+
+
+def by_graph(graph: np.ndarray, *, val: float = 0.2, test: float = 0.2, seed: int = 0) -> Split:
+    """Draw whole graphs.
+
+    Args:
+        graph: The graph of each node.
+        val: Fraction of the graphs for validation.
+        test: Fraction of the graphs for the test.
+        seed: Of the drawing.
+
+    Shapes:
+        graph: (N,)
+
+    Raises:
+        ValueError: A fraction is outside [0, 1), or no graph is left to train.
+    """
+    _check_fractions(val, test)
+    graphs = np.random.default_rng(seed).permutation(np.unique(graph))
+    counts = [_count(test, len(graphs)), _count(val, len(graphs))]
+    if sum(counts) >= len(graphs):
+        raise ValueError(f"graphs: expected more than {sum(counts)}, so that one remains to train; got {len(graphs)}")
+    tested, validated, trained = np.split(graphs, np.cumsum(counts))
+    return Split(*(np.flatnonzero(np.isin(graph, part)) for part in (trained, validated, tested)))
+
+
+def visible(data: Data, nodes: np.ndarray | Tensor, target: np.ndarray | Tensor) -> Part:
+    """The part of a graph that a step may see: these nodes and the edges among them.
+
+    Args:
+        data: The whole graph.
+        nodes: What is visible; must hold the targets.
+        target: What is judged.
+
+    Raises:
+        ValueError: A target is not visible.
+    """
+    count = int(data.num_nodes)
+    seen = torch.zeros(count, dtype=torch.bool)
+    seen[torch.as_tensor(nodes)] = True
+    index = torch.as_tensor(target).long()
+    if not bool(seen[index].all()):
+        raise ValueError(f"target: expected visible nodes, got {int(index[~seen[index]][0])}, which is hidden")
+    if bool(seen.all()):
+        return Part(data, index, index, torch.arange(count))
+    kept, _, of_edge = subgraph(seen, data.edge_index, relabel_nodes=True, num_nodes=count, return_edge_mask=True)
+    part = Data(edge_index=kept)
+    for name, value in data:
+        if name == "edge_index" or name.startswith("hop_") or not isinstance(value, Tensor):
+            continue  # hops are counted anew: a shortest path may lead through what is hidden
+        if data.is_node_attr(name):
+            part[name] = value[seen]
+        elif data.is_edge_attr(name):
+            part[name] = value[of_edge]
+    part.num_nodes = int(seen.sum())
+    place = torch.full((count,), -1).masked_scatter(seen, torch.arange(part.num_nodes))
+    return Part(part, place[index], index, seen.nonzero()[:, 0])
+
+
+def _count(fraction: float, n: int) -> int:
+    return int(np.ceil(fraction * n - 1e-9))
+
+
+def _check_fractions(val: float, test: float) -> None:
+    if not (0 <= val < 1 and 0 <= test < 1 and val + test < 1):
+        raise ValueError(f"val, test: expected fractions in [0, 1) with a sum below 1, got {val} and {test}")
