@@ -46,7 +46,7 @@ class EventClassificationTask(Task):
 
     Args:
         unit: What makes a token: "bin", "code_bin", "timestamp" or "event", see `Tokenizer`.
-        bin_hours: Width of a bin in hours.
+        bin_hours: Width of a bin in hours, or several widths: tokens of each.
         values: False for counts alone, an ablation.
         shuffle_times: Seed by which the times of each sample's events are dealt out anew, an ablation.
         summary: Statistics per code for the summary branch, see `SummaryFeatures`; [] for events alone.
@@ -78,7 +78,7 @@ class EventClassificationTask(Task):
     def __init__(
         self,
         unit: str = "bin",
-        bin_hours: float = 4.0,
+        bin_hours: float | list[float] = 4.0,
         values: bool = True,
         shuffle_times: int | None = None,
         summary: list[str] | None = None,
@@ -133,7 +133,8 @@ class EventClassificationTask(Task):
             summaries = len(self.features.names)
             self.summary_scores = NormalScores(summaries)
         self.register_buffer("weight", torch.ones(1 if outcome.kind == "binary" else outcome.outputs))
-        self.model = EventModel(features, outcome.outputs, summaries, **self.architecture)
+        scales = len(self.tokenizer.widths)
+        self.model = EventModel(features, outcome.outputs, summaries, scales, **self.architecture)
         if self.pretrain_epochs:
             self.forecast = Forecast(self.model.dim, len(vocabulary.codes), self.pretrain_hours)
         metrics, main = outcome.metrics()

@@ -31,6 +31,8 @@ class Interval(NamedTuple):
     high: float = math.nan
 
     def __str__(self) -> str:
+        if math.isnan(self.value):
+            return "-"
         bounds = "" if math.isnan(self.low) else f" [{self.low:.3f}, {self.high:.3f}]"
         return f"{self.value:.3f}{bounds}"
 

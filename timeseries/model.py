@@ -46,6 +46,7 @@ class EventModel(nn.Module):
         codes: Codes and statics together, the rows of the embedding.
         outputs: K.
         summaries: Summary features; 0 for events alone.
+        scales: Widths of bins that tokens are of, see `Tokenizer`.
         dim: Features of a token.
         depth: Blocks.
         heads: Of attention.
@@ -74,6 +75,7 @@ class EventModel(nn.Module):
         codes: int,
         outputs: int,
         summaries: int = 0,
+        scales: int = 1,
         *,
         dim: int = 64,
         depth: int = 2,
@@ -101,8 +103,9 @@ class EventModel(nn.Module):
         self.backbone, self.heads, self.dim, self.summaries = backbone, heads, dim, summaries
         self.embed = EMBEDDINGS[embedding](codes, dim)
         self.token_norm = nn.LayerNorm(dim)
-        self.query = nn.Parameter(torch.randn(dim) * 0.02)
-        self.register_buffer("scales", torch.tensor(_spread("time_scales", time_scales, 8)))
+        self.scale = nn.Embedding(scales + 1, dim)  # of tokens by their width, and of the query
+        nn.init.normal_(self.scale.weight, std=0.02)
+        self.register_buffer("fading", torch.tensor(_spread("time_scales", time_scales, 8)))
         self.time = nn.Linear(8, dim)
         self.code_dropout, self.dropout = code_dropout, nn.Dropout(dropout)
         attention = core.Encoder(
@@ -137,10 +140,6 @@ class EventModel(nn.Module):
             self.fuse = core.GatedFusion(dim) if fusion == "gate" else nn.Linear(2 * dim, dim)
             self.head = nn.Linear(dim, outputs)
 
-    def no_weight_decay(self) -> set[str]:
-        """The query stands for an embedding."""
-        return {"query"}
-
     @property
     def half_lives(self) -> Tensor | None:
         """In hours, (depth, heads); None without decay."""
@@ -152,11 +151,10 @@ class EventModel(nn.Module):
         if self.training and self.code_dropout > 0:
             count = count * (torch.rand_like(count) >= self.code_dropout)
         token = self.embed(batch.code, batch.score, batch.has_value, count, batch.starts)
-        x = token.new_zeros(batch.keep.numel(), self.dim).index_copy(0, batch.slot, self.token_norm(token))
-        fading = torch.exp2(batch.time[..., None] / self.scales)  # 1 at the prediction time, 1/2 a scale before it
-        x = x.unflatten(0, batch.keep.shape) + self.time(fading)
-        is_query = torch.arange(x.shape[1], device=x.device) == x.shape[1] - 1
-        return (x + is_query[:, None] * self.query).masked_fill(~batch.keep[..., None], 0)
+        token = self.token_norm(token) + self.scale(batch.scale)
+        x = token.new_zeros(batch.keep.numel(), self.dim).index_copy(0, batch.slot, token)
+        faded = torch.exp2(batch.time[..., None] / self.fading)  # 1 at the prediction time, 1/2 a time scale before it
+        return (x.unflatten(0, batch.keep.shape) + self.time(faded)).masked_fill(~batch.keep[..., None], 0)
 
     def encode(
         self, x: Tensor, time: Tensor, keep: Tensor, need: Collection[str] = ()

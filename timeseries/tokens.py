@@ -5,6 +5,7 @@ query at the prediction time; a code or a static that was not measured has no en
 prediction time, so never positive.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, get_args
 
@@ -25,6 +26,7 @@ class TokenBatch(NamedTuple):
         time: (B, L) hours relative to the prediction time, 0 where padded and at the query
         keep: (B, L), True where there is a token; the query's column is True throughout
         slot: (T,) of each of the T tokens its place in the padded batch, b L + l
+        scale: (T,) which width of bins it is of, 0, 1, ...; one more for the query
         starts: (T,) where its entries begin
         code, score, has_value, count: (E,) entries; code of static s is (number of codes) + s
         event_time, event_code, event_score, event_has_value: (M,) the single events, for `pretrain`
@@ -34,6 +36,7 @@ class TokenBatch(NamedTuple):
     time: Tensor
     keep: Tensor
     slot: Tensor
+    scale: Tensor
     starts: Tensor
     code: Tensor
     score: Tensor
@@ -65,7 +68,7 @@ class EncodedEvents:
     """Tokens of a set of samples, made once and gathered batch by batch.
 
     Args:
-        tokens: Per sample: the time of each token (the query's last) and the number of its entries.
+        tokens: Per sample: the time of each token (the query's last), its scale and the number of its entries.
         entries: Per sample: code, score, has_value, count of the entries of its tokens, in their order.
         events: Per sample: time, code, score, has_value of the single events.
     """
@@ -92,7 +95,7 @@ class EncodedEvents:
             index: (B,)
         """
         index = np.asarray(index, dtype=np.int64)
-        lengths, (time, sizes) = self.tokens.rows(index)
+        lengths, (time, scale, sizes) = self.tokens.rows(index)
         _, (code, score, has_value, count) = self.entries.rows(index)
         events, (event_time, event_code, event_score, event_has_value) = self.events.rows(index)
         B, L = len(index), int(lengths.max(initial=1))
@@ -102,7 +105,8 @@ class EncodedEvents:
         padded, keep = np.zeros(B * L, dtype=np.float32), np.zeros(B * L, dtype=bool)
         padded[slot], keep[slot] = time, True
         arrays = (
-            padded.reshape(B, L), keep.reshape(B, L), slot, np.cumsum(sizes) - sizes, code, score, has_value, count,
+            padded.reshape(B, L), keep.reshape(B, L), slot, scale, np.cumsum(sizes) - sizes, code, score, has_value,
+            count,
             event_time, event_code, event_score, event_has_value, np.repeat(np.arange(B), events),
         )  # fmt: skip
         return TokenBatch(*map(torch.from_numpy, arrays))
@@ -117,8 +121,9 @@ class Tokenizer:
             "code_bin": the events of one code within `hours` hours, averaged (one token per code and bin);
             "timestamp": all events of one time, averaged per code;
             "event": one event.
-        hours: Width of a bin. Bins end at the prediction time and before it in steps of `hours`; a bin holds its end,
-            and its token stands at its end, so that no token knows what comes after its time.
+        hours: Width of a bin, or several widths: tokens of each. Bins end at the prediction time and before it in
+            steps of their width; a bin holds its end, and its token stands at its end, so that no token knows what
+            comes after its time.
         values: False drops the values: which codes were measured when, and how often, is all that is left.
         shuffle: A seed: deal the times of each sample's events out anew among them, an ablation. None leaves them.
 
@@ -127,13 +132,20 @@ class Tokenizer:
     """
 
     def __init__(
-        self, unit: Unit = "bin", hours: float = 4.0, *, values: bool = True, shuffle: int | None = None
+        self,
+        unit: Unit = "bin",
+        hours: float | Sequence[float] = 4.0,
+        *,
+        values: bool = True,
+        shuffle: int | None = None,
     ) -> None:
         if unit not in get_args(Unit):
             raise ValueError(f"unit: expected one of {', '.join(get_args(Unit))}, got {unit!r}")
-        if not hours > 0:
-            raise ValueError(f"hours: expected a positive width, got {hours}")
-        self.unit, self.hours, self.values, self.shuffle = unit, hours, values, shuffle
+        widths = (hours,) if isinstance(hours, (int, float)) else tuple(hours)
+        if not widths or not all(width > 0 for width in widths):
+            raise ValueError(f"hours: expected a positive width, or several, got {hours}")
+        self.unit, self.values, self.shuffle = unit, values, shuffle
+        self.widths = widths if unit in ("bin", "code_bin") else widths[:1]
 
     def fit(self, samples: EventSamples, scores: NormalScores | None = None) -> NormalScores:
         """Quantiles of every code and static in the training samples (and in no others)."""
@@ -173,15 +185,25 @@ class Tokenizer:
         else:
             columns = (time, samples.code, score, has_value)
         events = Ragged(samples.offsets, (columns[0].astype(np.float32), columns[1].astype(np.int64), *columns[2:]))
-        tokens, entries = self._tokens(owner, *columns, n=len(samples))
-        statics = _static_entries(samples, scores)
-        return EncodedEvents(*_with_query(tokens, entries, statics, len(samples)), events)
+        parts = [self._tokens(scale, owner, *columns) for scale in range(len(self.widths))]
+        row, feature, static = _static_entries(samples, scores)
+        n, ones = len(samples), np.ones(len(row))
+        query = _Tokens(np.arange(n), np.zeros(n), np.full(n, len(self.widths)))
+        parts.append((query, _Entries(row, feature, static, ones > 0, ones)))
+        return EncodedEvents(*_joined(parts, n), events)
 
     def _tokens(
-        self, owner: np.ndarray, time: np.ndarray, code: np.ndarray, score: np.ndarray, has_value: np.ndarray, *, n: int
+        self,
+        scale: int,
+        owner: np.ndarray,
+        time: np.ndarray,
+        code: np.ndarray,
+        score: np.ndarray,
+        has_value: np.ndarray,
     ) -> tuple["_Tokens", "_Entries"]:
         """Group events into entries and entries into tokens."""
-        end = time if self.unit in ("timestamp", "event") else -np.floor(-time / self.hours) * self.hours
+        width = self.widths[scale]
+        end = time if self.unit in ("timestamp", "event") else -np.floor(-time / width) * width
         end = end + 0.0  # no negative zero
         single = np.arange(len(time)) if self.unit == "event" else np.zeros(len(time), dtype=np.int64)
         within = code if self.unit == "code_bin" else single
@@ -195,13 +217,14 @@ class Tokenizer:
         count = np.bincount(entry, minlength=E)
         valued = np.bincount(entry, weights=has_value, minlength=E)
         mean = np.bincount(entry, weights=score, minlength=E) / np.maximum(valued, 1)
-        tokens = _Tokens(owner[new_token], end[new_token])
+        tokens = _Tokens(owner[new_token], end[new_token], np.full(new_token.sum(), scale))
         return tokens, _Entries(token[new_entry], code[new_entry], mean, valued > 0, count)
 
 
 class _Tokens(NamedTuple):
     owner: np.ndarray
     time: np.ndarray
+    scale: np.ndarray
 
 
 class _Entries(NamedTuple):
@@ -219,31 +242,29 @@ def _static_entries(samples: EventSamples, scores: NormalScores) -> tuple[np.nda
     return row, feature, scores.score(samples.static[row, column], feature)
 
 
-def _with_query(
-    tokens: _Tokens, entries: _Entries, statics: tuple[np.ndarray, np.ndarray, np.ndarray], n: int
-) -> tuple[Ragged, Ragged]:
-    """Put the query behind the tokens of each sample, and the statics into it."""
-    row, feature, score = statics
-    T = len(tokens.owner)
-    owner = np.concatenate([tokens.owner, np.arange(n)])
-    time = np.concatenate([tokens.time, np.zeros(n)])
-    of_token = np.concatenate([entries.token, T + row])
-    order = np.argsort(owner, kind="stable")  # the query last within each sample
+def _joined(parts: Sequence[tuple[_Tokens, _Entries]], n: int) -> tuple[Ragged, Ragged]:
+    """The tokens of all parts in the order of their times, those of the last part (the query) last in each sample."""
+    tokens = _Tokens(*map(np.concatenate, zip(*(part for part, _ in parts), strict=True)))
+    firsts = np.cumsum([0] + [len(part.owner) for part, _ in parts])
+    shifted = [e._replace(token=e.token + first) for (_, e), first in zip(parts, firsts, strict=False)]
+    entries = _Entries(*map(np.concatenate, zip(*shifted, strict=True)))
+    order = np.lexsort((tokens.scale, tokens.time, tokens.owner))
     place = np.empty(len(order), dtype=np.int64)
     place[order] = np.arange(len(order))
-    by_entry = np.argsort(place[of_token], kind="stable")
+    of_token = place[entries.token]
+    by_token = np.argsort(of_token, kind="stable")
+    sizes = np.bincount(of_token, minlength=len(order)).astype(np.int64)
+    token_rows = _offsets(np.bincount(tokens.owner, minlength=n))
+    entry_rows = _offsets(np.bincount(tokens.owner[entries.token], minlength=n))
     columns = (
-        np.concatenate([entries.code, feature]).astype(np.int64),
-        np.concatenate([entries.score, score]).astype(np.float32),
-        np.concatenate([entries.has_value, np.ones(len(row), dtype=bool)]),
-        np.concatenate([entries.count, np.ones(len(row))]).astype(np.float32),
+        entries.code.astype(np.int64),
+        entries.score.astype(np.float32),
+        entries.has_value,
+        entries.count.astype(np.float32),
     )
-    sizes = np.bincount(place[of_token], minlength=len(order)).astype(np.int64)
-    token_rows = _offsets(np.bincount(owner, minlength=n))
-    entry_rows = _offsets(np.add.reduceat(np.append(sizes, 0), token_rows[:-1]) if n else np.zeros(0, dtype=np.int64))
     return (
-        Ragged(token_rows, (time[order].astype(np.float32), sizes)),
-        Ragged(entry_rows, tuple(column[by_entry] for column in columns)),
+        Ragged(token_rows, (tokens.time[order].astype(np.float32), tokens.scale[order].astype(np.int64), sizes)),
+        Ragged(entry_rows, tuple(column[by_token] for column in columns)),
     )
 
 

@@ -1,0 +1,189 @@
+"""Pictures of an evaluation and of a model: reliability, net benefit, half-lives, attention over a timeline."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from core.extras import MissingExtraError
+
+from .evaluation import DecisionCurve, reliability
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+def reliability_figure(
+    target: np.ndarray, probabilities: Mapping[str, np.ndarray], title: str, bins: int = 10
+) -> "Figure":
+    """Observed share against predicted probability, in bins of equal counts, with the distribution below.
+
+    Args:
+        target: 0 or 1.
+        probabilities: Name of a model -> its probabilities.
+        title: Stands above.
+        bins: How many.
+
+    Shapes:
+        target and each of probabilities: (N,)
+    """
+    figure = _figure(6.4, 7.2)
+    axis, below = figure.subplots(2, 1, height_ratios=[3.2, 1], sharex=True)
+    top = 0.0
+    for k, (name, probability) in enumerate(probabilities.items()):
+        groups = reliability(target, probability, bins)
+        error = 1.96 * np.sqrt(groups.observed * (1 - groups.observed) / groups.count)
+        style = {"color": f"C{k}", "marker": "os^Dv"[k % 5], "markersize": 5, "linewidth": 1.2, "capsize": 2}
+        axis.errorbar(groups.predicted, groups.observed, yerr=error, label=name, **style)
+        below.hist(probability, bins=np.linspace(0, 1, 51), histtype="step", color=f"C{k}", linewidth=1.3)
+        top = max(top, float(groups.predicted.max()), float((groups.observed + error).max()))
+    top = min(1.0, top + 0.05)
+    axis.plot([0, top], [0, top], color="black", linestyle="--", linewidth=1, label="perfectly calibrated")
+    axis.set(xlim=(0, top), ylim=(0, top), ylabel="observed share of outcomes", title=title)
+    axis.legend(loc="upper left", frameon=False)
+    axis.grid(alpha=0.3)
+    below.set(xlabel="predicted probability", ylabel="samples", yscale="log")
+    below.grid(alpha=0.3)
+    return figure
+
+
+def decision_figure(curves: Mapping[str, DecisionCurve], title: str) -> "Figure":
+    """Net benefit against threshold, of each model, of treating all and of treating none."""
+    figure = _figure(7.2, 4.8)
+    axis = figure.subplots()
+    first = next(iter(curves.values()))
+    for k, (name, curve) in enumerate(curves.items()):
+        axis.plot(100 * curve.threshold, 1000 * curve.model, color=f"C{k}", label=name, linewidth=1.6)
+    axis.plot(100 * first.threshold, 1000 * first.treat_all, color="grey", linestyle="--", label="treat all")
+    axis.axhline(0, color="black", linewidth=1, linestyle=":", label="treat none")
+    highest = max(float(curve.model.max()) for curve in curves.values())
+    axis.set(
+        xlabel="threshold probability (%)",
+        ylabel="net benefit (true positives per 1,000 patients)",
+        ylim=(-0.08 * 1000 * highest, 1.1 * 1000 * highest),
+        title=title,
+    )
+    axis.legend(frameon=False)
+    axis.grid(alpha=0.3)
+    return figure
+
+
+def half_life_figure(
+    half_lives: Sequence[np.ndarray], start: Sequence[float], title: str, planted: Sequence[float] | None = None
+) -> "Figure":
+    """Half-life of every head, one point a seed, beside where it started.
+
+    Args:
+        half_lives: Of every seed, in hours.
+        start: Of every head, in hours.
+        title: Stands above.
+        planted: True half-lives, drawn as lines.
+
+    Shapes:
+        half_lives: (blocks, heads) each; start: (heads,)
+    """
+    values = np.stack([np.asarray(value) for value in half_lives])
+    seeds, blocks, heads = values.shape
+    figure = _figure(1.2 * blocks * heads + 3.2, 4.6)
+    axis = figure.subplots()
+    names = []
+    for block in range(blocks):
+        for head in range(heads):
+            place = block * heads + head
+            shift = np.linspace(-0.16, 0.16, seeds) if seeds > 1 else np.zeros(1)
+            mine = values[:, block, head]
+            last = place == blocks * heads - 1
+            axis.scatter(
+                place + shift, mine, color=f"C{block}", s=26, zorder=3, label=f"learned, {seeds} seed(s)" * last
+            )
+            axis.plot(
+                [place - 0.3, place + 0.3],
+                [start[head]] * 2,
+                color="black",
+                linestyle="--",
+                linewidth=1.2,
+                label="where it started" * last,
+            )
+            spread = f" ± {mine.std(ddof=1):.2g}" if seeds > 1 else ""
+            names.append(f"block {block + 1}\nhead {head + 1}\n{mine.mean():.3g}{spread} h")
+    for k, value in enumerate(planted or ()):
+        axis.axhline(value, color="C3", linewidth=1, label="planted" if k == 0 else None)
+    axis.set_xticks(range(len(names)), names, fontsize=9)
+    axis.set(yscale="log", ylabel="half-life (hours, log scale)", title=title, xlim=(-0.6, len(names) - 0.4))
+    axis.legend(frameon=False, fontsize=9, loc="upper left")
+    axis.grid(axis="y", alpha=0.3)
+    return figure
+
+
+class Timeline(NamedTuple):
+    """One sample as the query sees it.
+
+    Shapes:
+        time: (T,) hours before the prediction, 0 or less, without the query
+        attention: (heads, T), weights of the query in one block
+        effect: (T,), change of the log-odds when the token is left out
+        events: (M,) times of single events; code: (M,) row of each in `codes`; score: (M,) normal scores
+    """
+
+    name: str
+    probability: float
+    target: float
+    time: np.ndarray
+    attention: np.ndarray
+    effect: np.ndarray
+    events: np.ndarray
+    code: np.ndarray
+    score: np.ndarray
+    codes: tuple[str, ...]
+
+
+def timeline_figure(timeline: Timeline, caption: str) -> "Figure":
+    """Events above, attention per head in the middle, effect of leaving a token out below, on one axis of time.
+
+    Args:
+        timeline: One sample.
+        caption: Stands below, such as the verdict of the faithfulness check.
+    """
+    heads = len(timeline.attention)
+    figure = _figure(10, 3.4 + 0.23 * len(timeline.codes) + 0.3 * heads + 1.2)
+    above, middle, below = figure.subplots(
+        3, 1, sharex=True, height_ratios=[max(2.0, 0.23 * len(timeline.codes)), 0.5 + 0.3 * heads, 1.8]
+    )
+    dots = above.scatter(
+        timeline.events, timeline.code, c=timeline.score, cmap="coolwarm", vmin=-2.6, vmax=2.6, s=14, linewidths=0
+    )
+    above.set_yticks(range(len(timeline.codes)), timeline.codes, fontsize=8)
+    above.set_ylim(len(timeline.codes) - 0.5, -0.5)
+    above.grid(axis="y", alpha=0.2)
+    figure.colorbar(dots, ax=above, label="normal score of the value", pad=0.01)
+    above.set_title(f"{timeline.name}: predicted {timeline.probability:.2f}, outcome {timeline.target:g}")
+    edges = _edges(timeline.time)
+    shown = middle.pcolormesh(edges, np.arange(heads + 1), timeline.attention, cmap="inferno", vmin=0)
+    middle.set_yticks(np.arange(heads) + 0.5, [f"head {k + 1}" for k in range(heads)], fontsize=9)
+    middle.set_ylim(heads, 0)
+    figure.colorbar(shown, ax=middle, label="attention weight", pad=0.01)
+    middle.set_title("What the query attends to in the last block", fontsize=10)
+    width = np.diff(edges)
+    below.bar(edges[:-1], timeline.effect, width=width, align="edge", color="C0", edgecolor="white", linewidth=0.5)
+    below.axhline(0, color="black", linewidth=0.8)
+    below.set(xlabel="hours before the prediction", ylabel="change of log-odds")
+    below.set_title("What the prediction loses when a token is left out (positive: the token raised it)", fontsize=10)
+    below.grid(alpha=0.3)
+    figure.supxlabel(caption, fontsize=9)
+    return figure
+
+
+def _edges(time: np.ndarray) -> np.ndarray:
+    """Edges of cells that end at each token's time: bins."""
+    if len(time) == 0:
+        return np.array([-1.0, 0.0])
+    first = time[0] - (np.min(np.diff(time)) if len(time) > 1 else 1.0)
+    return np.concatenate([[first], time])
+
+
+def _figure(width: float, height: float) -> "Figure":
+    try:
+        from matplotlib.figure import Figure
+    except ModuleNotFoundError as error:
+        raise MissingExtraError("timeseries.pictures", error, "viz") from error
+    return Figure(figsize=(width, height), layout="constrained")
