@@ -26,19 +26,19 @@ _NAMES = ("codes", "units", "texts", "static_names")
 
 
 def cached(
-    folder: str | Path | None, source: str, options: Mapping[str, Any], build: Callable[[], ReadTable]
+    folder: str | Path | None, source: Callable[[], str], options: Mapping[str, Any], build: Callable[[], ReadTable]
 ) -> ReadTable:
     """The table of the cache, or else the one that is built, which is then kept.
 
     Args:
         folder: Where tables are kept; None keeps none.
-        source: Hash of the source's content, see `core.training.hash_files`.
+        source: Answers a hash of the source's content, see `core.training.hash_files`.
         options: All that the table depends on besides; what JSON can hold.
         build: Reads the source.
     """
     if folder is None:
         return build()
-    path = Path(folder) / f"events-{key(source, options)}.npz"
+    path = Path(folder) / f"events-{key(source(), options)}.npz"
     found = load(path)
     if found is None:
         found = build()

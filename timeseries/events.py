@@ -96,7 +96,7 @@ _DTYPES = {
 
 
 class Columns(NamedTuple):
-    """Events as read, in any order; the dtypes are those of `EventRecords`, `subject` (E,) int32 numbers the subjects."""
+    """Events as read, in any order; dtypes are those of `EventRecords`, `subject` (E,) int32 numbers the subjects."""
 
     subject: np.ndarray
     time: np.ndarray

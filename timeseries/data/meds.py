@@ -71,7 +71,7 @@ class Meds(EventDataModule):
         options = {"missing": self.missing, "units": self.units, "ranges": self.ranges}
         table, report = cached(
             self.cache,
-            hash_files(shards(self.root), self.root),
+            lambda: hash_files(shards(self.root), self.root),
             options,
             lambda: read_meds(self.root, missing=self.missing, units=rules, ranges=self.ranges),
         )

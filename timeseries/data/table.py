@@ -85,8 +85,12 @@ class EventTable(EventDataModule):
 
     def load(self) -> LoadedEvents:
         """Read events and labels, and join them."""
-        source = hash_files(find_tables(self.path), _root(self.path))
-        table, report = cached(self.cache, source, asdict(self.rules), lambda: read_table(self.path, self.rules))
+        table, report = cached(
+            self.cache,
+            lambda: hash_files(find_tables(self.path), _root(self.path)),
+            asdict(self.rules),
+            lambda: read_table(self.path, self.rules),
+        )
         labels = read_labels(
             self.labels,
             kind=self.target,  # type: ignore[arg-type]
