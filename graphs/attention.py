@@ -77,6 +77,8 @@ class GraphAttention(EdgeMessages):
             exp(a_hij) over the edges, which undoes the softmax's division (with zero queries and "log_weight", the
             message is then the sum of edge weight * value).
         global_attention: Have the branch y; c starts at 0.1.
+        global_heads: Heads of that branch, a divisor of H; each serves H / global_heads heads. None for H.
+        global_dropout: Probability of dropping its weights; None for `dropout`. With 0 the fast kernels serve.
         duplicates: "refuse", or "sum" or "mean": what becomes of features and weights of edges with one pair.
         backend: Passed to `attend` for the edges; "gathered" costs time and memory by edge and keeps NaN apart.
         global_backend: Passed to `attend` for the global branch.
@@ -115,6 +117,8 @@ class GraphAttention(EdgeMessages):
         relation_heads: Sequence[int] | None = None,
         gate: str | None = None,
         global_attention: bool = False,
+        global_heads: int | None = None,
+        global_dropout: float | None = None,
         duplicates: str = "refuse",
         backend: str = "gathered",
         global_backend: str = "auto",
@@ -136,6 +140,7 @@ class GraphAttention(EdgeMessages):
         )
         self.concat, self.root_weight, self.beta = concat, root_weight, beta and root_weight
         self.max_distance, self.duplicates = max_distance, duplicates
+        self.global_heads = heads if global_heads is None else global_heads
         self._check_options(global_attention)
         target, width = self.channels[1], heads * out_channels
         answer = width if concat else out_channels
@@ -147,9 +152,9 @@ class GraphAttention(EdgeMessages):
             self.global_branch = GlobalAttention(
                 target,
                 out_channels,
-                heads,
+                self.global_heads,
                 bias=bias,
-                dropout=dropout,
+                dropout=dropout if global_dropout is None else global_dropout,
                 temperature=temperature,
                 structure=shared,
                 max_distance=max_distance,
@@ -266,6 +271,8 @@ class GraphAttention(EdgeMessages):
         return GraphInput(x, x, **{name: value for name, value in given.items() if used.get(name, True)})
 
     def _run(self, graph: GraphInput, return_attention: bool) -> GraphAttentionOutput:
+        if graph.is_bipartite and (self.global_branch is not None or self.hops > 1):
+            raise ValueError("x: expected one tensor with a global branch or several hops, got sources and targets")
         graph = merged(graph, self.duplicates)
         degree, hops = self._shape_of(graph)
         pairs = list_pairs(graph, self.hops, hops, self.relation_heads)
@@ -274,6 +281,7 @@ class GraphAttention(EdgeMessages):
         if self.global_branch is not None:
             near = None if hops is None else (hops.index, hops.distance)
             across = self.global_branch(graph.target, graph.batch, degree, near)
+            across = across.repeat_interleave(self.heads // self.global_heads, dim=1)
             message = message + self.global_scale[:, None] * across
             if return_attention:
                 rows = torch.arange(graph.target.shape[0], device=graph.target.device)
@@ -286,6 +294,8 @@ class GraphAttention(EdgeMessages):
         nodes = graph.source.shape[0]
         degree = graph.degree
         if "degree" in self.structure and degree is None:
+            if graph.is_bipartite:
+                raise ValueError("degree: expected that of each source where targets are other nodes, got None")
             degree = in_degree(graph.edge_index, nodes)
         reach = self.hops if self.hops > 1 else 0
         if self.global_branch is not None and "shortest_path" in self.structure:
@@ -310,5 +320,7 @@ class GraphAttention(EdgeMessages):
             raise ValueError(f"max_distance: expected at least 1, got {self.max_distance}")
         if self.duplicates not in DUPLICATES:
             raise ValueError(f"duplicates: expected one of {', '.join(DUPLICATES)}, got {self.duplicates!r}")
+        if self.global_heads < 1 or self.heads % self.global_heads:
+            raise ValueError(f"global_heads: expected a divisor of heads = {self.heads}, got {self.global_heads}")
         if self.channels[0] != self.channels[1] and (global_attention or self.hops > 1):
             raise ValueError("global_attention, hops: expected off where sources and targets differ in width")

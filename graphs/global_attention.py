@@ -92,7 +92,7 @@ class GlobalAttention(nn.Module):
         out_channels: C, features of a head.
         heads: Number of heads.
         bias: Have biases in the projections.
-        dropout: Probability of dropping an attention weight, in training.
+        dropout: Probability of dropping an attention weight, in training; 0 lets the fast kernels serve.
         temperature: T.
         structure: "degree" (d), "shortest_path" (t).
         max_distance: Distances beyond it count alike, t = 0.

@@ -113,7 +113,7 @@ class NeighbourSampler:
         sample = self.sample(targets, generator)
         part = Data(edge_index=sample.edge_index)
         for name, value in data:
-            if name == "edge_index" or not isinstance(value, Tensor):
+            if name == "edge_index" or name.startswith("hop_") or not isinstance(value, Tensor):
                 continue
             if data.is_node_attr(name):
                 part[name] = value[sample.nodes]

@@ -86,7 +86,8 @@ def in_degree(edge_index: Tensor, num_nodes: int) -> Tensor:
 class AddHops:
     """A transform of PyG `Data`: stores `hop_index` and `hop_distance`, so that no forward pass counts hops again.
 
-    Both survive PyG's batching.
+    Both survive PyG's batching. A layer takes what is stored as it is: store at least as many hops as its `hops` and
+    `max_distance` ask for.
 
     Args:
         hops: Edges at most, see `hop_pairs`.
