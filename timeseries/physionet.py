@@ -20,6 +20,7 @@ import numpy as np
 from core.training import hash_files
 
 from .events import NONE, Columns, EventRecords, ReadReport, assemble
+from .units import check
 
 HOURS = 48.0
 TARGET = "In-hospital_death"
@@ -178,7 +179,8 @@ class _Parser:
         self.subjects = [self.subjects[k] for k in order]
         static = np.array(self.static, dtype=np.float32).reshape(-1, len(STATIC))[order]
         report = ReadReport(source, rows=self.rows, dropped=dict(self.dropped))
-        return assemble(columns, self.subjects, names, static=static, static_names=STATIC, report=report)
+        table, report = assemble(columns, self.subjects, names, static=static, static_names=STATIC, report=report)
+        return table, check(table, report, RANGES)
 
 
 def _static(described: dict[str, float], where: str) -> list[float]:

@@ -5,7 +5,7 @@ import gzip
 import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple, TextIO
+from typing import BinaryIO, NamedTuple
 
 import pyarrow as pa
 import pyarrow.csv
@@ -71,8 +71,9 @@ def columns_of(path: Path) -> dict[str, pa.DataType]:
         except pa.ArrowInvalid as error:
             raise ValueError(f"{path}: expected parquet, got {error}") from error
         return dict(zip(schema.names, schema.types, strict=True))
-    with _opened(path) as file:
-        names = next(csv.reader(file, delimiter=_delimiter(path)), [])
+    with _bytes(path) as file:
+        header = file.readline().decode("utf-8-sig", errors="replace")
+    names = next(csv.reader([header], delimiter=_delimiter(path)), [])
     if not names:
         raise ValueError(f"{path}, line 1: expected a header with the names of the columns, got nothing")
     if len(set(names)) != len(names):
@@ -139,25 +140,23 @@ def _delimiter(path: Path) -> str:
     return "\t" if ".tsv" in path.suffixes else ","
 
 
-def _opened(path: Path) -> TextIO:
-    if path.suffix == ".gz":
-        return gzip.open(path, "rt", encoding="utf-8-sig", newline="")
-    return path.open(encoding="utf-8-sig", newline="")
+def _bytes(path: Path) -> BinaryIO:
+    return gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb")  # type: ignore[return-value]
 
 
 def _explain(path: Path, error: str) -> str:
     """What is wrong with a file that did not parse, with the line where that can be found."""
     if is_parquet(path):
         return f"{path}: expected parquet, got {error}"
-    with _opened(path) as file:
-        lines = csv.reader(file, delimiter=_delimiter(path))
+    with _bytes(path) as file:
+        lines = csv.reader((line.decode("utf-8-sig") for line in file), delimiter=_delimiter(path))
         try:
             width = len(next(lines, []))
             for fields in lines:
                 if fields and len(fields) != width:
                     return f"{path}, line {lines.line_num}: expected {width} columns, got {len(fields)}"
         except UnicodeDecodeError:
-            return f"{path}, line {lines.line_num + 1} or later: expected text in UTF-8, got other bytes"
+            return f"{path}, line {lines.line_num + 1}: expected text in UTF-8, got other bytes"
         except (OSError, EOFError, zlib.error, csv.Error) as problem:
             return f"{path}: expected a table, got {problem}"
     return f"{path}: expected a table, got {error}"
@@ -165,9 +164,8 @@ def _explain(path: Path, error: str) -> str:
 
 def _line(path: Path, row: int) -> int:
     """The line of a text file's row; blank lines are no rows."""
-    opened = gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb")
     rows = -1  # the header
-    with opened as file:
+    with _bytes(path) as file:
         for number, line in enumerate(file, 1):
             rows += bool(line.strip(b"\r\n"))
             if rows > row:
