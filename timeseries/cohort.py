@@ -112,13 +112,14 @@ def build_samples(
     place = _places(table.subjects, labels.subjects)
     if len(place) and len(table) and (place == NONE).all():
         raise ValueError(
-            f"labels: expected subjects of the event table (such as {table.subjects[0]!r}), got none of them "
-            f"(such as {labels.subjects[0]!r})"
+            f"labels: expected subjects of the event table (such as {str(table.subjects[0])!r}), got none of them "
+            f"(such as {str(labels.subjects[0])!r})"
         )
     table = _text_as_code(table) if text == "code" else table
     known = place != NONE
-    lengths = np.where(known, np.diff(table.offsets)[place], 0)
-    start = table.offsets[:-1][place]
+    begins = np.append(table.offsets[:-1], 0)  # place -1 is the last entry: no events
+    lengths = np.append(np.diff(table.offsets), 0)[place]
+    start = begins[place]
     owner = np.repeat(np.arange(len(place)), lengths)
     event = np.arange(len(owner)) - np.repeat(np.cumsum(lengths) - lengths, lengths) + np.repeat(start, lengths)
     origin = np.zeros(len(place))

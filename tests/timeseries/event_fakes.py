@@ -1,9 +1,12 @@
 """Small events with known contents."""
 
+import datetime as dt
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from timeseries import EventSamples
 
@@ -72,4 +75,55 @@ def write_physionet(root: Path, name: str, stays: int, *, first: int = 1, seed: 
         (folder / f"{record}.txt").write_text("\n".join(lines) + "\n")
         outcomes.append(f"{record},-1,-1,5,-1,{died}")
     (root / f"Outcomes-{name}.txt").write_text("\n".join(outcomes) + "\n")
+    return root
+
+
+def write_table(folder: Path, subjects: int = 40, *, seed: int = 0) -> tuple[Path, Path]:
+    """A long table of events in CSV, and labels for a prediction at 24 hours: the odd subjects have larger values."""
+    rng = np.random.default_rng(seed)
+    folder.mkdir(parents=True, exist_ok=True)
+    rows, labels = ["subject,time,code,value,unit"], ["subject,prediction_time,target"]
+    for k in range(subjects):
+        for time in np.sort(rng.integers(0, 24 * 60, rng.integers(1, 12)) / 60):
+            code = rng.choice(["HR", "Na", "visit"])
+            value = "" if code == "visit" else f"{rng.normal(80 + 20 * (k % 2), 5):.1f}"
+            rows.append(f"s{k},{time:.4f},{code},{value},{'' if code == 'visit' else 'unit'}")
+        labels.append(f"s{k},24,{k % 2}")
+    (folder / "events.csv").write_text("\n".join(rows) + "\n")
+    (folder / "labels.csv").write_text("\n".join(labels) + "\n")
+    return folder / "events.csv", folder / "labels.csv"
+
+
+def write_meds(root: Path, subjects: int = 40, *, shards: int = 2, split: bool = True, seed: int = 0) -> Path:
+    """A MEDS folder with shards, static codes, texts, labels and a split; records go on after the prediction time."""
+    rng = np.random.default_rng(seed)
+    start = dt.datetime(2020, 1, 1)
+    (root / "metadata").mkdir(parents=True)
+    (root / "labels").mkdir()
+    labels: dict[str, list] = {"subject_id": [], "prediction_time": [], "boolean_value": []}
+    for shard in range(shards):
+        rows: list[tuple] = []
+        for subject in range(shard, subjects, shards):
+            rows.append((subject, None, f"GENDER//{'FM'[subject % 2]}", None, None))
+            for hour in range(0, 48, 4):
+                level = 5.0 + 2 * (subject % 2) + rng.normal()
+                rows.append((subject, start + dt.timedelta(hours=hour), f"LAB//{'ab'[hour % 8 // 4]}", level, None))
+            rows.append((subject, start + dt.timedelta(hours=50), "CULTURE", None, "positive"))
+            labels["subject_id"].append(subject)
+            labels["prediction_time"].append(start + dt.timedelta(hours=24))
+            labels["boolean_value"].append(subject % 2 == 1)
+        columns = list(zip(*rows, strict=True))
+        schema = [("subject_id", pa.int64()), ("time", pa.timestamp("us")), ("code", pa.string())]
+        schema += [("numeric_value", pa.float32()), ("text_value", pa.large_string())]
+        arrays = {name: pa.array(column, kind) for (name, kind), column in zip(schema, columns, strict=True)}
+        path = root / "data" / f"{shard}.parquet"
+        path.parent.mkdir(exist_ok=True)
+        pq.write_table(pa.table(arrays), path)
+    kinds = {"subject_id": pa.int64(), "prediction_time": pa.timestamp("us"), "boolean_value": pa.bool_()}
+    label_table = pa.table({name: pa.array(column, kinds[name]) for name, column in labels.items()})
+    pq.write_table(label_table, root / "labels" / "0.parquet")
+    if split:
+        parts = ["train" if k % 10 < 6 else "tuning" if k % 10 < 8 else "held_out" for k in range(subjects)]
+        table = pa.table({"subject_id": pa.array(range(subjects), pa.int64()), "split": parts})
+        pq.write_table(table, root / "metadata" / "subject_splits.parquet")
     return root
