@@ -18,7 +18,9 @@ try:
     from .data.input_output import InputOutputData
     from .data.planetoid import PlanetoidData
     from .data.saved import SavedGraphData
+    from .data.supplygraph import SupplyGraphData
     from .economy import Economy
+    from .forecast import DemandForecastTask
     from .model import GraphTransformer
     from .receptive import ReceptiveField, receptive_field
     from .sampling import NeighbourSampler
@@ -29,6 +31,7 @@ except ModuleNotFoundError as error:
 
 __all__ = [
     "AddHops",
+    "DemandForecastTask",
     "Economy",
     "GraphAttention",
     "GraphAttentionOutput",
@@ -40,6 +43,7 @@ __all__ = [
     "ReceptiveField",
     "SavedGraphData",
     "SupplyChainTask",
+    "SupplyGraphData",
     "SyntheticEconomy",
     "hop_pairs",
     "receptive_field",

@@ -68,6 +68,12 @@ def saved(folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return ["--data.path", str(folder / "graph.pt"), "--data.fanouts", "[3, 3]"]
 
 
+def supplygraph(folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    from tests.graphs.fakes import write_supplygraph
+
+    return ["--data.root", str(write_supplygraph(folder))]
+
+
 DATA: dict[str, Callable[[Path, pytest.MonkeyPatch], list[str]]] = {
     "vision/medmnist": medmnist,
     "vision/imagefolder": imagefolder,
@@ -76,6 +82,7 @@ DATA: dict[str, Callable[[Path, pytest.MonkeyPatch], list[str]]] = {
     "graphs/saved": saved,
     "graphs/supply_chain": supply_chain,
     "graphs/input_output": input_output,
+    "graphs/supplygraph": supplygraph,
 }
 
 

@@ -44,3 +44,24 @@ def write_make_use(folder: Path, names=("farm", "mill", "shop"), goods=("grain",
 def write_square(path: Path, matrix, names=None) -> Path:
     names = [f"s{k}" for k in range(len(matrix))] if names is None else names
     return write_csv(path, names, names, matrix)
+
+
+def write_supplygraph(root: Path, days=60, seed=0) -> Path:
+    """SupplyGraph's folders: four products, of which one stands twice; sales repeat every week."""
+    rng = np.random.default_rng(seed)
+    names = ["A1", "B1", "C1", "D1", "A1.1"]
+    dates = [str(np.datetime64("2023-01-01") + day) + " 00:00:00" for day in range(days)]
+    week = rng.integers(50, 500, (7, 5))
+    folder = root / "Temporal Data" / "Unit"
+    folder.mkdir(parents=True)
+    for name in ("Sales Order", "Delivery To distributor", "Production ", "Factory Issue"):
+        values = np.stack([week[day % 7] for day in range(days)]) + rng.integers(0, 20, (days, 5))
+        values[:, 3] = 0  # a product that is never sold
+        write_csv(folder / f"{name}.csv", dates, names, values)
+        first = (folder / f"{name}.csv").read_text().splitlines()
+        (folder / f"{name}.csv").write_text("\n".join(["Date" + first[0], *first[1:]]) + "\n")
+    edges = root / "Edges"
+    edges.mkdir()
+    for name in ("Plant", "Storage Location", "Product Group", "Product Sub-Group"):
+        (edges / f"Edges ({name}).csv").write_text("place,node1,node2\n1,A1,B1\n2,B1,A1\n2,C1,B1\n")
+    return root
