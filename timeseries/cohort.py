@@ -82,7 +82,8 @@ def build_samples(
 ) -> Cohort:
     """Join labels with the events that lie before their prediction times.
 
-    Times become hours since the subject's first event (clocks "naive" and "utc") or stay as they are ("relative").
+    Times become hours since the subject's first event, if there is one before the prediction time, else since the
+    prediction time (clocks "naive" and "utc"), or stay as they are ("relative").
 
     Args:
         table: Of events.
@@ -124,8 +125,8 @@ def build_samples(
     event = np.arange(len(owner)) - np.repeat(np.cumsum(lengths) - lengths, lengths) + np.repeat(start, lengths)
     origin = np.zeros(len(place))
     if table.clock != "relative":
-        origin[lengths > 0] = table.time[start[lengths > 0]]
-        origin[lengths == 0] = labels.prediction_time[lengths == 0]
+        first = np.append(table.time, np.inf)[np.where(lengths > 0, start, len(table))]
+        origin = np.minimum(first, labels.prediction_time)  # a first event that is still to come says nothing
     prediction = labels.prediction_time.astype(np.float64) - origin
     late = table.time[event] > labels.prediction_time[owner]
     early = np.zeros_like(late) if window is None else table.time[event] < labels.prediction_time[owner] - window

@@ -48,6 +48,8 @@ def test_times_count_from_the_first_event_of_the_subject(clock: Clock) -> None:
     table = records([(0, 1000.0, 0, -1), (0, 1005.0, 1, -1), (1, 2000.5, 0, -1)], clock=clock)
     samples, _ = build_samples(table, labels(["p0", "p1", "p2"], [1006, 2001, 3000], clock))
     assert samples.time.tolist() == [0, 5, 0] and samples.prediction_time.tolist() == [6, 0.5, 0]
+    early, _ = build_samples(table, labels(["p0", "p1"], [990, 2001], clock), after="drop")
+    assert early.prediction_time[0] == 0  # when the first event will come is not told
     windowed, report = build_samples(table, labels(["p0"], [1006], clock), window=2)
     assert windowed.time.tolist() == [5] and report.before_window == 1  # the origin does not move with the window
 
@@ -104,7 +106,7 @@ def test_what_cannot_be_joined_is_refused() -> None:
         ValueError, match=r"expected subjects of the event table .such as 'p0'., got none of them .such as 'P0'"
     ):
         build_samples(table, labels(["P0", "P1"], [9, 9]))
-    with pytest.raises(ValueError, match="the events' clock, relative, got utc"):
+    with pytest.raises(ValueError, match="on the clock of the events, relative, got utc"):
         build_samples(table, labels(["p0"], [9], "utc"))
     for name, value in (("after", "keep"), ("text", "words"), ("without_events", "maybe"), ("window", 0.0)):
         with pytest.raises(ValueError, match=f"{name}: expected"):
