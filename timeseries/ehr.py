@@ -21,9 +21,10 @@ from core.training import StepOutput, Task
 from core.training.optim import total_steps, warmup_cosine_factor
 
 from .batches import EventBatch
+from .evaluation import binary_scores
 from .model import EventModel, EventOutput
 from .outcomes import Outcome
-from .pretrain import Forecast
+from .pretrain import Forecast, take_encoder
 from .recalibration import Recalibration
 from .samples import EventSamples
 from .summary import SummaryFeatures
@@ -57,6 +58,8 @@ class EventClassificationTask(Task):
         pretrain_epochs: Epochs of self-supervision.
         pretrain_hours: Length of the window that is forecast.
         pretrain_lr: Peak learning rate of these epochs; None for `lr`.
+        pretrained: A checkpoint of this task whose tokens and encoder training begins with, such as one that was
+            pretrained on the same training part; heads begin anew.
         recalibrate: "temperature" or "isotonic", fitted on the validation part after each of its passes; None for
             none.
         temperature: What logits are divided by where nothing is fitted, such as one found by cross-validation.
@@ -89,6 +92,7 @@ class EventClassificationTask(Task):
         pretrain_epochs: int = 0,
         pretrain_hours: float = 6.0,
         pretrain_lr: float | None = None,
+        pretrained: str | None = None,
         recalibrate: str | None = "temperature",
         temperature: float = 1.0,
         baselines: bool = True,
@@ -113,7 +117,7 @@ class EventClassificationTask(Task):
         self.architecture = dict(architecture or {})
         self.auxiliary, self.class_weight, self.intervals = auxiliary, class_weight, intervals
         self.pretrain_epochs, self.pretrain_hours, self.pretrain_lr = pretrain_epochs, pretrain_hours, pretrain_lr
-        self.recalibrate, self.use_baselines = recalibrate, baselines
+        self.pretrained, self.recalibrate, self.use_baselines = pretrained, recalibrate, baselines
         self.calibration = Recalibration(temperature)
         self.vocabulary: Vocabulary | None = None
         self.outcome: Outcome | None = None
@@ -163,6 +167,8 @@ class EventClassificationTask(Task):
             raise ValueError(f"kind: the model predicts a {self.outcome.kind} outcome, the data have {data.kind}")
         if self.trainer.training:
             self.fit_scores(data.samples["train"])
+            if self.pretrained is not None:
+                take_encoder(self.model, self.pretrained, self.vocabulary)
 
     def fit_scores(self, train: EventSamples) -> None:
         """Fit quantiles and class weights on training samples."""
@@ -313,6 +319,14 @@ class EventClassificationTask(Task):
         data = getattr(self.trainer, "datamodule", None)
         if not self.use_baselines or stage != "test" or data is None or data.kind != "binary":
             return {}
-        from .tabular import tabular_metrics
+        from .tabular import TabularBaselines
 
-        return tabular_metrics(data, stage)
+        try:
+            found = TabularBaselines().fit(data.samples["train"]).probabilities(data.samples[stage])
+        except ValueError as error:
+            raise ValueError(f"baselines: {error}; or set the task's baselines to false") from error
+        scores = {name: binary_scores(data.samples[stage].target, p) for name, p in found.items()}
+        return {
+            name.replace(" ", "_"): {f"{stage}/auroc": score.auroc, f"{stage}/auprc": score.auprc}
+            for name, score in scores.items()
+        }

@@ -4,12 +4,11 @@ r"""Time to an event with censoring: one hazard for each interval of time.
 
 .. math:: -\log L = -\sum_{k < K} \log (1 - h_k) - d \log h_K - (1 - d) m \log (1 - h_K)
 
-for an event (d = 1) or a censoring (d = 0) in interval K; a censored interval counts as survived (m = 1) only where it
-was observed to its end.
+for an event (d = 1) or a censoring (d = 0) in interval K; the interval of a censoring counts as survived (m = 1) where
+it was observed to its middle or longer.
 
 References:
-    Gensheimer and Narasimhan: A scalable discrete-time survival model for neural networks, PeerJ 2019, eq. 2 to 4
-    (there an interval counts for a censored person from its middle on, here at its end).
+    Gensheimer and Narasimhan: A scalable discrete-time survival model for neural networks, PeerJ 2019, eq. 2 to 4.
 """
 
 from collections.abc import Sequence
@@ -57,8 +56,8 @@ def hazard_loss(logits: Tensor, target: Tensor, edges: Tensor) -> Tensor:
     """
     duration, event = target[:, :1], target[:, 1:] > 0
     starts = torch.cat([edges.new_zeros(1), edges[:-1]])
-    survived = duration >= edges
-    within = (duration >= starts) & ~survived & event
+    survived = duration >= torch.where(event, edges, (starts + edges) / 2)
+    within = (duration >= starts) & (duration < edges) & event
     at_risk = survived | within
     loss = F.binary_cross_entropy_with_logits(logits, within.to(logits), reduction="none")
     return (loss * at_risk).sum(1)

@@ -17,8 +17,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from core.training import read_checkpoint
+
 from .model import EventModel
 from .tokens import TokenBatch
+from .vocabulary import Vocabulary
+
+ENCODER = ("embed", "token_norm", "scale", "time", "encoder", "decay")
+"""The parts of `EventModel` that pretraining trains."""
 
 
 class NextWindow(NamedTuple):
@@ -90,3 +96,30 @@ class Forecast(nn.Module):
             return occurs, len(score)
         error = (score - target.score[target.valid])[known].square().mean()
         return occurs + error, len(score)
+
+
+def take_encoder(model: EventModel, path: str, vocabulary: Vocabulary) -> None:
+    """Take the tokens' embedding, the decay and the encoder from a checkpoint of `EventClassificationTask`.
+
+    Args:
+        model: Whose heads stay as they are.
+        path: Of the checkpoint.
+        vocabulary: Of the model.
+
+    Raises:
+        ValueError: The checkpoint is of another vocabulary or architecture.
+    """
+    checkpoint = read_checkpoint(path)
+    stored = checkpoint.get("hyper_parameters", {})
+    theirs = stored.get("codes"), stored.get("static_names")
+    if theirs != (list(vocabulary.codes), list(vocabulary.static_names)):
+        raise ValueError(
+            f"pretrained: expected a checkpoint with the codes and statics of the data, got another: {path}"
+        )
+    found = {k.removeprefix("model."): v for k, v in checkpoint["state_dict"].items() if k.startswith("model.")}
+    own = model.state_dict()
+    for name in (name for name in own if name.split(".")[0] in ENCODER):
+        if name not in found or found[name].shape != own[name].shape:
+            raise ValueError(f"pretrained: expected {name} of shape {tuple(own[name].shape)} in {path}")
+        own[name] = found[name]
+    model.load_state_dict(own)
