@@ -6,7 +6,7 @@ A `Split` cannot be made otherwise: its constructor refuses the same subject on 
 from dataclasses import dataclass
 
 import numpy as np
-from sklearn.model_selection import StratifiedGroupKFold, StratifiedShuffleSplit, train_test_split
+from sklearn.model_selection import KFold, StratifiedKFold, StratifiedShuffleSplit, train_test_split
 
 PARTS = ("train", "val", "test")
 
@@ -68,7 +68,7 @@ def subject_split(
     folds: int = 5,
     seed: int = 0,
 ) -> Split:
-    """Draw whole subjects, with the strata in the proportions of the whole where the subjects allow it.
+    """Draw whole subjects, stratum by stratum where every stratum has enough of them, else regardless of strata.
 
     Args:
         subjects: Of every sample.
@@ -102,8 +102,9 @@ def subject_split(
             raise ValueError(f"fold: expected 0 .. {folds - 1} (folds = {folds}, at least 2), got {fold}")
         if len(people) < folds:
             raise ValueError(f"folds: expected at least {folds} subjects, got {len(people)}")
-        splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
-        rest, judges = list(splitter.split(everyone, stratum, groups=everyone))[fold]
+        rare = np.unique(stratum, return_counts=True)[1].min() < folds
+        splitter = (KFold if rare else StratifiedKFold)(folds, shuffle=True, random_state=seed)
+        rest, judges = list(splitter.split(everyone, stratum))[fold]
         val_of_rest = val
     learners, choosers = _draw(rest, stratum, val_of_rest, seed + 1, "val")
     part = np.empty(len(people), dtype=np.int64)

@@ -23,7 +23,6 @@ from .samples import EventSamples
 from .summary import SummaryFeatures
 
 NAMES = ("logistic regression", "gradient boosting", "blend")
-STRENGTHS = (0.0003, 0.001, 0.003, 0.01, 0.03, 0.1)
 _SMALLEST = 1e-7
 
 
@@ -35,6 +34,7 @@ class TabularBaselines:
         folds: Of the choices inside the training part.
         statistics: Of the summary features.
         trees: Most boosted trees; how many is chosen.
+        strengths: Values of C, the inverse of the penalty, to choose from.
 
     Attributes:
         chosen: What was chosen, by label: (C, trees).
@@ -46,8 +46,10 @@ class TabularBaselines:
         folds: int = 5,
         statistics: Sequence[str] = SummaryFeatures.DEFAULT,
         trees: int = 400,
+        strengths: Sequence[float] = (0.0003, 0.001, 0.003, 0.01, 0.03, 0.1),
     ) -> None:
         self.seed, self.folds, self.statistics, self.trees = seed, folds, tuple(statistics), trees
+        self.strengths = tuple(strengths)
         self.features: SummaryFeatures | None = None
         self.chosen: list[tuple[float, int]] = []
         self._models: list[tuple[Pipeline, Pipeline]] = []
@@ -79,7 +81,7 @@ class TabularBaselines:
         splitter = StratifiedGroupKFold(self.folds, shuffle=True, random_state=self.seed)
         folds = list(splitter.split(table, target, people))
         search = GridSearchCV(
-            logistic_regression(), {"logisticregression__C": STRENGTHS}, scoring="neg_log_loss", cv=folds
+            logistic_regression(), {"logisticregression__C": self.strengths}, scoring="neg_log_loss", cv=folds
         )
         linear = search.fit(table, target).best_estimator_
         trees = self._choose_trees(table, target, folds)
