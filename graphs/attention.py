@@ -84,7 +84,7 @@ class GraphAttention(EdgeMessages):
         global_backend: Passed to `attend` for the global branch.
 
     Shapes:
-        x: (N, in_channels), or ((Ns, F), (Nt, F')).
+        x: (N, in_channels), dense or sparse (COO, CSR), or ((Ns, F), (Nt, F')).
         edge_index: (2, E), row 0 the source, which is the key; row 1 the target, which is the query.
         edge_attr: (E, edge_dim); batch: (N,).
         answer: (Nt, H * C) or (Nt, C).

@@ -144,7 +144,7 @@ class GlobalAttention(nn.Module):
             hops: `hop_index` and `hop_distance` of near pairs, for "shortest_path"; pairs not listed are far.
         """
         if not x.shape[0]:
-            return x.new_zeros(0, self.heads, self.out_channels)
+            return self.lin_value.weight.new_zeros(0, self.heads, self.out_channels)
         q, k, v = (self._heads(linear(x)) for linear in (self.lin_query, self.lin_key, self.lin_value))
         where = layout(batch, x.shape[0], x.device)
         key_bias, near = self._biases(degree, hops, where.graph)
@@ -213,7 +213,7 @@ class GlobalAttention(nn.Module):
             found = answer.weights[0].transpose(0, 1).masked_fill(~same[:, None], -1.0).topk(count, dim=-1)
             keys.append(torch.where(found.values < 0, -1, found.indices))
             weights.append(found.values.clamp_min(0))
-        empty = x.new_zeros(0, self.heads, count)
+        empty = q.new_zeros(0, self.heads, count)
         return GlobalWeights(rows, torch.cat([empty.long(), *keys]), torch.cat([empty, *weights]))
 
     def _heads(self, x: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ class GraphInput(NamedTuple):
     """A graph, or several whose nodes are numbered on; sources and targets are the same nodes unless bipartite.
 
     Shapes:
-        source: (Ns, F), target: (Nt, F').
+        source: (Ns, F), target: (Nt, F'), dense or sparse.
         edge_index: (2, E), row 0 the source, row 1 the target.
         edge_attr: (E, edge_dim); edge_weight and edge_type: (E,).
         batch: (N,), the graph of each node.

@@ -156,15 +156,18 @@ class GraphTransformer(nn.Module):
 
 
 def drop_features(x: Tensor, p: float, training: bool) -> Tensor:
-    """Dropout; of inputs that are mostly 0, such as bags of words, random numbers are drawn for the others alone.
+    """Dropout; inputs that are mostly 0, such as bags of words, come out as sparse tensors.
+
+    Random numbers are then drawn, and the layers' projections computed, for the entries that are not 0 alone.
 
     Args:
         x: Features.
         p: Probability of setting one to 0; the others are divided by 1 - p.
         training: Whether to drop at all.
     """
-    if not training or p == 0 or x.requires_grad or x.count_nonzero() > x.numel() // 8:
+    plain = x.requires_grad or x.dtype not in (torch.float32, torch.float64) or torch.is_autocast_enabled(x.device.type)
+    if plain or x.numel() < 1 << 16 or x.count_nonzero() > x.numel() // 16:
         return F.dropout(x, p, training)
-    place = x.reshape(-1).nonzero()[:, 0]
-    kept = F.dropout(x.reshape(-1)[place], p)
-    return x.new_zeros(x.numel()).index_copy(0, place, kept).view(x.shape)
+    place = x.nonzero().T
+    kept = F.dropout(x[place[0], place[1]], p, training)
+    return torch.sparse_coo_tensor(place, kept, x.shape, is_coalesced=True, check_invariants=False)

@@ -12,6 +12,7 @@ from torch_geometric.data import Data
 
 from core.training import DataModule
 
+from ..inputs import check_edge_index
 from ..sampling import NeighbourSampler
 from ..splits import Part, Split, by_graph, by_node, by_time, visible
 from ..structure import AddHops, in_degree
@@ -243,10 +244,16 @@ def check_labelled(whole: LabelledGraph, owner: str) -> None:
     nodes = data.x.shape[0]
     if data.x.ndim != 2 or not data.x.is_floating_point():
         raise ValueError(f"{owner}: x: expected (nodes, features) numbers, got {tuple(data.x.shape)} {data.x.dtype}")
+    check_edge_index(f"{owner}: edge_index", data.edge_index, nodes, nodes)
     strange = (~data.x.isfinite()).nonzero()
     if len(strange):
         node, feature = strange[0].tolist()
         raise ValueError(f"{owner}: x: expected finite numbers, got {data.x[node, feature]} at node {node}")
+    if data.edge_attr is not None and not bool(data.edge_attr.isfinite().all()):
+        edge = int((~data.edge_attr.isfinite()).flatten(1).any(dim=1).nonzero()[0])
+        raise ValueError(
+            f"{owner}: edge_attr: expected finite numbers, got {data.edge_attr[edge].tolist()} at edge {edge}"
+        )
     if tuple(data.y.shape) != (nodes,) or data.y.is_floating_point():
         raise ValueError(
             f"{owner}: y: expected a class for each of {nodes} nodes, got {tuple(data.y.shape)} {data.y.dtype}"
