@@ -80,6 +80,10 @@ class EventDataset(Dataset[EventItem]):
     def __getitem__(self, n: int) -> EventItem:
         return self.samples[n]._replace(index=int(self.index[n]))
 
+    def __getitems__(self, index: Sequence[int]) -> list[EventItem]:
+        """Several samples: nothing is random in them, so the generators are set once a batch, not once a sample."""
+        return [self[n] for n in index]
+
 
 class LengthKeys(BatchKeys):
     """Batches of items of similar lengths, a pure function of (seed, epoch) as every order of `BatchKeys` is.
