@@ -25,6 +25,7 @@ class BaselineResult(NamedTuple):
         target: (n,), 1 or 0
         threshold: a score above it predicts 1; None where the method has none
         chosen: what validation chose, in words
+        validation: its AUROC on the validation part; nan where there is none
     """
 
     name: str
@@ -32,6 +33,7 @@ class BaselineResult(NamedTuple):
     target: np.ndarray
     threshold: float | None
     chosen: str
+    validation: float
 
     def metrics(self, stage: str = "test") -> dict[str, float]:
         """auroc, auprc and, with a threshold, accuracy, under the same names and definitions as the model's."""
@@ -74,7 +76,9 @@ def kmer_regression(data: SequenceDataModule, k: int, shuffles: int = 3) -> Base
         scores = [roc_auc_score(targets, machine.decision_function(validation)) for machine in machines]
     best = int(np.argmax(scores)) if scores else 0
     score = machines[best].decision_function(kmer_counts(test.letters(), k).log1p())
-    return BaselineResult(f"logistic_{k}mers", score, test.targets(), 0.0, f"C = {penalties[best]:g}")
+    chosen = f"C = {penalties[best]:g}"
+    validated = float(scores[best]) if scores else np.nan
+    return BaselineResult(f"logistic_{k}mers", score, test.targets(), 0.0, chosen, validated)
 
 
 def matrix_scan(data: SequenceDataModule, motifs: Sequence[Motif]) -> BaselineResult:
@@ -96,12 +100,13 @@ def matrix_scan(data: SequenceDataModule, motifs: Sequence[Motif]) -> BaselineRe
     candidates: list[list[Motif]] = [[motif] for motif in motifs]
     if len(motifs) > 1:
         candidates.append(list(motifs))
-    best = candidates[-1]
-    if data.val_set is not None and len(candidates) > 1:
-        targets = data.val_set.targets()
-        best = max(candidates, key=lambda c: roc_auc_score(targets, _highest(c, data.val_set.letters())))
+    best, validated = candidates[-1], np.nan
+    if data.val_set is not None:
+        letters, targets = data.val_set.letters(), data.val_set.targets()
+        ranks = [float(roc_auc_score(targets, _highest(candidate, letters))) for candidate in candidates]
+        best, validated = candidates[int(np.argmax(ranks))], max(ranks)
     chosen = f"{best[0].id} {best[0].name}".strip() if len(best) == 1 else f"the highest of {len(best)} matrices"
-    return BaselineResult("matrix_scan", _highest(best, test.letters()), test.targets(), None, chosen)
+    return BaselineResult("matrix_scan", _highest(best, test.letters()), test.targets(), None, chosen, validated)
 
 
 def _highest(motifs: Sequence[Motif], letters: list[str]) -> np.ndarray:

@@ -1,6 +1,7 @@
 r"""A convolutional network of the detector's outline, to compare with: the same stem, both strands, no attention.
 
-.. math:: z_0 = W\, \text{GELU}(K * x), \qquad z_l = z_{l-1} + W_2\, \text{GELU}(K_l * \text{norm}(z_{l-1})), \qquad
+.. math:: z_0 = \text{norm}(W\, \text{ReLU}(K * x)), \qquad
+          z_l = z_{l-1} + W_l\, \text{GELU}(K_l * \text{norm}(z_{l-1})), \qquad
           \text{logit} = b + w \cdot \max_{s, l} \text{norm}(z_{sl})
 
 with the maximum over both strands and all bases, feature by feature. With the default sizes its number of parameters
@@ -40,12 +41,12 @@ class MotifCNN(nn.Module):
 
     def __init__(
         self,
-        features: int = 32,
-        filters: int = 64,
+        features: int = 48,
+        filters: int = 128,
         width: int = 13,
         depth: int = 2,
         block_width: int = 5,
-        hidden: int = 64,
+        hidden: int = 34,
         dropout: float = 0.1,
     ) -> None:
         super().__init__()
@@ -54,6 +55,7 @@ class MotifCNN(nn.Module):
                 raise ValueError(f"{name}: expected a positive odd number of base pairs, got {value}")
         self.convolution = nn.Conv1d(4, filters, width, padding=width // 2)
         self.projection = nn.Linear(filters, features)
+        self.stem_norm = nn.LayerNorm(features)
         self.dropout = nn.Dropout(dropout)
         self.blocks = nn.ModuleList(ConvolutionBlock(features, hidden, block_width) for _ in range(depth))
         self.norm = nn.LayerNorm(features)
@@ -68,7 +70,7 @@ class MotifCNN(nn.Module):
         """
         strands, keep = both_strands(x, lengths)
         hidden = self.convolution(strands.transpose(1, 2)).transpose(1, 2)
-        z = self.dropout(self.projection(nn.functional.gelu(hidden)))
+        z = self.dropout(self.stem_norm(self.projection(nn.functional.relu(hidden))))
         for block in self.blocks:
             z = block(z, keep)
         z = self.norm(z)

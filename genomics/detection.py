@@ -49,6 +49,9 @@ class MotifDetectionTask(Task):
             the scan with known matrices if the data name any.
         options: Of the optimisation, see `core.training.Task`.
 
+    Attributes:
+        training_length: Letters of the longest sequence that it was trained on, kept in the checkpoint; 0 before.
+
     Raises:
         ValueError: An argument is out of range.
     """
@@ -85,13 +88,18 @@ class MotifDetectionTask(Task):
         self.positive_weight, self.baseline = positive_weight, baseline
         weight = 1.0 if isinstance(positive_weight, str) or positive_weight is None else float(positive_weight)
         self.register_buffer("class_weight", torch.tensor([1.0, weight]))
+        self.register_buffer("training_length", torch.tensor(0))
         self.use_metrics(classification_metrics(2), main="auroc", mode="max")
 
     def adapt_to(self, data: SequenceDataModule) -> None:
-        """Take the weight of the positives from the training part, if it is to balance the classes."""
-        if self.positive_weight == "balanced" and self.trainer.training:
+        """Note the longest training sequence, and the weight of the positives if it is to balance the classes."""
+        if not self.trainer.training or data.plain_train_set is None:
+            return
+        self.training_length.fill_(max(map(len, data.plain_train_set.letters())))
+        if self.positive_weight == "balanced":
             targets = data.plain_train_set.targets()
-            self.class_weight[1] = float((targets == 0).sum() / (targets == 1).sum())
+            ratio = data.ratio if data.shuffled_train else (targets == 0).sum() / (targets == 1).sum()
+            self.class_weight[1] = float(ratio)
 
     def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Logits (B,) of one-hot sequences (B, L, 4)."""

@@ -94,6 +94,8 @@ class MotifDetector(nn.Module):
         mlp_ratio: Hidden units of a block's MLP per feature.
         heads: H, pooling heads.
         dropout: Probability on the features that the stem hands to the encoder.
+        layer_scale: Initial factor on the encoder's branches; None for none. A small one lets the heads learn on the
+            stem first, and the context come in later.
         backend: Passed to `core.attend`.
 
     Shapes:
@@ -107,14 +109,15 @@ class MotifDetector(nn.Module):
 
     def __init__(
         self,
-        features: int = 32,
-        filters: int = 64,
+        features: int = 48,
+        filters: int = 128,
         width: int = 13,
-        depth: int = 2,
+        depth: int = 1,
         encoder_heads: int = 2,
-        mlp_ratio: float = 4.0,
+        mlp_ratio: float = 2.0,
         heads: int = 6,
         dropout: float = 0.1,
+        layer_scale: float | None = 0.1,
         backend: str = "auto",
     ) -> None:
         super().__init__()
@@ -131,17 +134,19 @@ class MotifDetector(nn.Module):
         self.features, self.heads, self.width, self.backend = features, heads, width, backend
         self.convolution = nn.Conv1d(4, filters, width, padding=width // 2)
         self.projection = nn.Linear(filters, features)
+        self.norm = nn.LayerNorm(features)
         self.dropout = nn.Dropout(dropout)
         self.encoder = Encoder(
             features,
             depth,
             encoder_heads,
             mlp_ratio=mlp_ratio,
+            layer_scale=layer_scale,
             rotary=Rotary(features // encoder_heads),
             backend=backend,
         )
         self.queries = nn.Parameter(torch.randn(heads, features))
-        self.values = nn.Parameter(torch.randn(heads, features) * (heads * features) ** -0.5)
+        self.values = nn.Parameter(torch.randn(heads, features) * features**-0.5)
         self.bias = nn.Parameter(torch.zeros(()))
 
     def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
@@ -182,7 +187,7 @@ class MotifDetector(nn.Module):
         """
         strands, keep = both_strands(x, lengths)
         hidden = self.convolution(strands.transpose(1, 2)).transpose(1, 2)
-        z = self.dropout(self.projection(nn.functional.gelu(hidden)))
+        z = self.dropout(self.norm(self.projection(nn.functional.relu(hidden))))
         z = self.encoder(z, mask=None if keep is None else masks.Padding(keep))
         joined = z.reshape(len(x), 2 * x.shape[1], self.features)
         return joined, None if keep is None else keep.reshape(len(x), 2 * x.shape[1])

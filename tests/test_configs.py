@@ -74,7 +74,33 @@ def supplygraph(folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return ["--data.root", str(write_supplygraph(folder))]
 
 
+def planted(folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    return ["--data.positives", "60"]
+
+
+def chip(folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    from tests.genomics.fakes import random_sequences, with_site, write_deepbind
+
+    folder.mkdir()
+    sites, other = with_site(random_sequences(60)), random_sequences(10, seed=1)
+    train = write_deepbind(folder / "train.seq.gz", sites[:50])
+    test = write_deepbind(folder / "test.seq.gz", sites[50:], other)
+    return ["--data.train", str(train), "--data.test", str(test)]
+
+
+def promoters(folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    from tests.genomics.fakes import random_sequences, with_site, write_fasta
+
+    folder.mkdir()
+    positives = write_fasta(folder / "a.fa", with_site(random_sequences(40)), "a")
+    negatives = write_fasta(folder / "b.fa", random_sequences(40, seed=1), "b")
+    return ["--data.positives", str(positives), "--data.negatives", str(negatives)]
+
+
 DATA: dict[str, Callable[[Path, pytest.MonkeyPatch], list[str]]] = {
+    "genomics/planted": planted,
+    "genomics/chip": chip,
+    "genomics/promoters": promoters,
     "vision/medmnist": medmnist,
     "vision/imagefolder": imagefolder,
     "vision/cifar10": cifar10,

@@ -41,8 +41,8 @@ class SequenceDataModule(DataModule, ABC):
         num_workers: Processes that read and shuffle.
         seed: Of the order and of the fresh shuffles.
         drop_last: Leave out the incomplete last batch of an epoch.
-        val_fraction: Part of the training sequences for validation; 0 for none.
-        test_fraction: Part for the test where none is given; 0 for none.
+        val_fraction: Part of the sequences (without those given for the test) for validation; 0 for none.
+        test_fraction: Part for the test, where none is given; 0 for none.
         split_seed: Of the split and of the fixed shuffles.
         ratio: Shuffles per positive.
         fresh: Draw the training part's shuffles anew in every epoch.
@@ -100,11 +100,18 @@ class SequenceDataModule(DataModule, ABC):
         pool = np.setdiff1d(pool, np.concatenate(given)) if given else pool
         generator = np.random.default_rng(self.split_seed)
         groups, labels = loaded.whole.groups, loaded.whole.labels
+        val_fraction = self.val_fraction
         if len(pool) and test is None:
+            if not self.val_fraction + self.test_fraction < 1:
+                raise ValueError(
+                    "val_fraction + test_fraction: expected less than 1, got "
+                    f"{self.val_fraction} + {self.test_fraction}"
+                )
+            val_fraction = self.val_fraction / (1 - self.test_fraction)  # of what remains
             rest, drawn = draw_groups(groups[pool], labels[pool], self.test_fraction, generator, "test_fraction")
             pool, test = pool[rest], pool[drawn]
         if len(pool) and val is None:
-            rest, drawn = draw_groups(groups[pool], labels[pool], self.val_fraction, generator, "val_fraction")
+            rest, drawn = draw_groups(groups[pool], labels[pool], val_fraction, generator, "val_fraction")
             pool, val = pool[rest], pool[drawn]
         complete = _Growing(loaded.whole)
         parts = []

@@ -1,0 +1,286 @@
+"""ChIP-seq peaks against shuffles: our detector beside k-mer regressions, the known matrix and a CNN of its size.
+
+    pip install "attention-suite[genomics,data]"
+    python benchmarks/genomics_chip.py --folder DIR          DIR holds FACTOR_train.seq.gz and FACTOR_test.seq.gz
+    python benchmarks/genomics_chip.py --folder DIR --factors YY1 --seeds 1
+    python benchmarks/genomics_chip.py --fast                small planted data, to see that it runs
+
+Trains by configs/genomics/chip.yaml, through the command line. The training files hold peaks ranked by strength: the
+first 5,000 are used, a tenth of them for validation. Every choice (C of the regressions, the epoch of best.ckpt) is
+made on validation. A test file holds 500 peaks and 500 shuffles; AUROC is given with all of them and without the peaks
+that share 24 letters in a row with a training or validation sequence.
+
+Runs are kept under --out, one folder per factor, architecture and seed (best.ckpt, metrics.json, scores.csv), and one
+that is complete is not trained again. The table is written to --out as chip.md; --docs puts it into docs/genomics.md.
+"""
+
+import argparse
+import json
+import platform
+import statistics
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import lightning
+import numpy as np
+import sklearn
+import torch
+import yaml
+from sklearn.metrics import average_precision_score, roc_auc_score
+
+from core import __version__
+from core.training.cli import main as command_line
+from core.training.files import replacing, write_text
+from genomics import MotifDetectionTask, PlantedMotifs, SequenceClassification
+from genomics.baselines import kmer_regression, matrix_scan
+from genomics.data.batch import SequenceDataset, collate
+
+ROOT = Path(__file__).resolve().parent.parent
+CONFIG = ROOT / "configs" / "genomics" / "chip.yaml"
+PAGE = ROOT / "docs" / "genomics.md"
+MATRICES = {"USF2": "MA0526.1", "YY1": "MA0095.2", "ZNF143": "MA0088.2", "TEAD4": "MA0809.1"}
+ARCHITECTURES = {"attention": "attention, pooling heads", "cnn": "CNN of the same size"}
+BEGIN, END = "<!-- begin chip -->", "<!-- end chip -->"
+
+
+class Row(NamedTuple):
+    """One method on one factor, with one seed.
+
+    Args:
+        val: AUROC on the validation part; nan where it is not measured.
+        auroc, auprc: On the whole test part.
+        apart: AUROC without the test peaks that share 24 letters with training or validation.
+        minutes: CPU time of training; 0 for the baselines.
+    """
+
+    factor: str
+    method: str
+    seed: int
+    parameters: int
+    val: float
+    auroc: float
+    auprc: float
+    apart: float
+    minutes: float
+
+
+def data_of(factor: str, folder: Path) -> SequenceClassification:
+    """The data module of the configuration for one factor, set up."""
+    options = yaml.safe_load(CONFIG.read_text("utf-8"))["data"]["init_args"]
+    train, test = (str(folder / f"{factor}_{part}.seq.gz") for part in ("train", "test"))
+    data = SequenceClassification(train=train, test=test, motif=MATRICES[factor], **options)
+    data.setup()
+    return data
+
+
+def run_folder(out: Path, factor: str, architecture: str, seed: int) -> Path:
+    """Where a run is kept."""
+    return out / f"{factor}_{architecture}_seed{seed}"
+
+
+def train(factor: str, architecture: str, seed: int, folder: Path, out: Path, extra: list[str]) -> Path:
+    """Train by the configuration, unless that was done; answer the run's folder."""
+    parent = run_folder(out, factor, architecture, seed)
+    for path in sorted(parent.glob("version_*")):
+        if (path / "cpu_minutes.json").is_file():
+            return path
+    options = ["--config", str(CONFIG), "--seed_everything", str(seed), "--data.seed", str(seed)]
+    options += ["--data.train", str(folder / f"{factor}_train.seq.gz")]
+    options += ["--model.architecture", architecture, "--run_name", parent.name]
+    options += ["--trainer.default_root_dir", str(out), "--trainer.accelerator", "cpu"]
+    options += ["--data.test", str(folder / f"{factor}_test.seq.gz")]
+    options += ["--trainer.enable_progress_bar", "false", "--trainer.enable_model_summary", "false", *extra]
+    start = time.process_time()
+    command_line(["fit", *options])
+    path = sorted(parent.glob("version_*"), key=lambda p: int(p.name[8:]))[-1]
+    write_text(path / "cpu_minutes.json", json.dumps((time.process_time() - start) / 60))
+    return path
+
+
+def scores(task: MotifDetectionTask, part: SequenceDataset) -> np.ndarray:
+    """Logits of a part."""
+    found = []
+    with torch.no_grad():
+        for start in range(0, len(part), 256):
+            batch = collate([part[k] for k in range(start, min(start + 256, len(part)))])
+            found.append(task(batch.x, batch.lengths))
+    return torch.cat(found).numpy()
+
+
+def judged(factor: str, method: str, score: np.ndarray, data: SequenceClassification, **fields: Any) -> Row:
+    """A row from the scores of the test part."""
+    target = data.test_set.targets()
+    kept = ~(data.seen(data.test_set) & (target == 1))
+    return Row(
+        factor,
+        method,
+        auroc=float(roc_auc_score(target, score)),
+        auprc=float(average_precision_score(target, score)),
+        apart=float(roc_auc_score(target[kept], score[kept])),
+        **fields,
+    )
+
+
+def model_row(path: Path, factor: str, architecture: str, seed: int, data: SequenceClassification) -> Row:
+    """Score best.ckpt of a run, and keep the scores beside it."""
+    task = MotifDetectionTask.load_from_checkpoint(path / "best.ckpt", map_location="cpu", weights_only=True).eval()
+    val, test = scores(task, data.val_set), scores(task, data.test_set)
+    names = data.names_of(torch.from_numpy(data.test_set.items))
+    with replacing(path / "scores.csv") as temporary:
+        lines = [f"{n},{t},{s:.6f}" for n, t, s in zip(names, data.test_set.targets(), test, strict=True)]
+        temporary.write_text("id,label,logit\n" + "\n".join(lines) + "\n", encoding="utf-8")
+    return judged(
+        factor,
+        ARCHITECTURES[architecture],
+        test,
+        data,
+        seed=seed,
+        parameters=sum(p.numel() for p in task.model.parameters()),
+        val=float(roc_auc_score(data.val_set.targets(), val)),
+        minutes=json.loads((path / "cpu_minutes.json").read_text("utf-8")),
+    )
+
+
+def baseline_rows(factor: str, data: SequenceClassification) -> list[Row]:
+    """k-mer regressions and the matrix."""
+    rows = []
+    for result in (kmer_regression(data, 4), kmer_regression(data, 6), matrix_scan(data, data.known_motifs())):
+        name = {"logistic_4mers": "4-mer regression", "logistic_6mers": "6-mer regression"}.get(
+            result.name, "scan with JASPAR's matrix"
+        )
+        print(f"{factor}: {name}: {result.chosen}", flush=True)
+        nothing: dict[str, Any] = {"seed": 0, "parameters": 0, "val": result.validation, "minutes": 0.0}
+        rows.append(judged(factor, name, result.score, data, **nothing))
+    return rows
+
+
+def table(rows: list[Row]) -> str:
+    """Mean and standard deviation over seeds, one block of lines per factor."""
+    head = ("factor", "method", "parameters", "seeds", "validation AUROC")
+    head += ("test AUROC", "without overlap", "test AUPRC", "CPU min")
+    lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
+    for factor in dict.fromkeys(row.factor for row in rows):
+        for method in dict.fromkeys(row.method for row in rows if row.factor == factor):
+            own = [row for row in rows if (row.factor, row.method) == (factor, method)]
+            cells = [spread([getattr(row, name) for row in own]) for name in ("val", "auroc", "apart", "auprc")]
+            parameters = f"{own[0].parameters:,}" if own[0].parameters else "-"
+            seeds = len(own) if own[0].parameters else "-"
+            minutes = f"{statistics.mean(row.minutes for row in own):.1f}" if own[0].parameters else "-"
+            lines.append(f"| {factor} | {method} | {parameters} | {seeds} | {' | '.join(cells)} | {minutes} |")
+    return "\n".join(lines)
+
+
+def spread(values: list[float]) -> str:
+    """Mean ± standard deviation, four digits."""
+    deviation = f" ± {statistics.stdev(values):.4f}" if len(values) > 1 else ""
+    return f"{statistics.mean(values):.4f}{deviation}"
+
+
+def verdict(rows: list[Row]) -> str:
+    """How far the detector is from the best other method on each factor."""
+    lines = ["| factor | detector | best other | which | difference |", "|---|---|---|---|---|"]
+    differences = []
+    for factor in dict.fromkeys(row.factor for row in rows):
+        means: dict[str, float] = {}
+        for method in dict.fromkeys(row.method for row in rows if row.factor == factor):
+            means[method] = statistics.mean(r.auroc for r in rows if (r.factor, r.method) == (factor, method))
+        ours = means.pop(ARCHITECTURES["attention"])
+        best = max(means, key=lambda name: means[name])
+        differences.append(ours - means[best])
+        lines.append(f"| {factor} | {ours:.4f} | {means[best]:.4f} | {best} | {differences[-1]:+.4f} |")
+    near, better = sum(d >= -0.005 for d in differences), sum(d > 0 for d in differences)
+    lines.append(
+        f"\nWithin .005 of the best other method, or better: {near} of {len(differences)} factors; better than all: "
+        f"{better} of {len(differences)}."
+    )
+    return "\n".join(lines)
+
+
+def overlap_words(factor: str, data: SequenceClassification) -> str:
+    """How many test peaks share 24 letters with what was trained and chosen on."""
+    target = data.test_set.targets()
+    return f"{factor} {int((data.seen(data.test_set) & (target == 1)).sum())} of {int((target == 1).sum())}"
+
+
+def make_small(folder: Path) -> None:
+    """Files of planted YY1 sites under the name YY1, for --fast."""
+    import gzip
+
+    data = PlantedMotifs("MA0095.2", positives=300, sites=(1, 1), val_fraction=0.1, test_fraction=0.2)
+    data.setup()
+    whole = data.whole
+    items = {"train": data.plain_train_set.items, "test": data.test_set.items}
+    for part, numbers in items.items():
+        kept = [k for k in numbers if part == "test" or whole.labels[k] == 1]
+        lines = [f"A\t{whole.names[k]}\t{whole.letters[k]}\t{whole.labels[k]}" for k in kept]
+        text = "FoldID\tEventID\tseq\tBound\n" + "\n".join(lines) + "\n"
+        (folder / f"YY1_{part}.seq.gz").write_bytes(gzip.compress(text.encode(), mtime=0))
+
+
+def publish(text: str) -> None:
+    """Put the text between the marks of the page."""
+    page = PAGE.read_text("utf-8")
+    if page.count(BEGIN) != 1 or page.count(END) != 1:
+        raise ValueError(f"{PAGE.name}: expected the marks {BEGIN} and {END} once each")
+    before, rest = page.split(BEGIN)
+    write_text(PAGE, f"{before}{BEGIN}\n{text}\n{END}{rest.split(END)[1]}")
+
+
+def main() -> int:
+    """Train, test, print and write."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--folder", type=Path, help="of FACTOR_train.seq.gz and FACTOR_test.seq.gz")
+    parser.add_argument("--factors", nargs="+", choices=sorted(MATRICES), default=list(MATRICES))
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--architectures", nargs="+", choices=sorted(ARCHITECTURES), default=list(ARCHITECTURES))
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--out", type=Path, default=Path("runs/genomics_chip"))
+    parser.add_argument("--fast", action="store_true", help="small planted data and one epoch")
+    parser.add_argument("--docs", action="store_true", help="write the table into docs/genomics.md")
+    arguments = parser.parse_args()
+    if arguments.folder is None and not arguments.fast:
+        parser.error("--folder: expected a folder with FACTOR_train.seq.gz and FACTOR_test.seq.gz, or --fast")
+    torch.set_num_threads(arguments.threads)
+    with tempfile.TemporaryDirectory() as temporary:
+        folder, out, factors, seeds, extra = arguments.folder, arguments.out, arguments.factors, arguments.seeds, []
+        if arguments.fast:
+            folder, out, factors, seeds = Path(temporary), Path(temporary) / "runs", ["YY1"], 1
+            extra = ["--trainer.max_epochs", "1", "--data.batch_size", "16"]
+            make_small(folder)
+        for seed in range(seeds):  # the first seed of every factor first
+            for architecture in arguments.architectures:
+                for factor in factors:
+                    train(factor, architecture, seed, folder, out, extra)
+        rows, overlaps, fingerprints = [], [], []
+        for factor in factors:
+            data = data_of(factor, folder)
+            overlaps.append(overlap_words(factor, data))
+            fingerprints.append(f"{factor} {data.fingerprint()[:23]}")
+            for architecture in arguments.architectures:
+                for seed in range(seeds):
+                    path = train(factor, architecture, seed, folder, out, extra)
+                    rows.append(model_row(path, factor, architecture, seed, data))
+            rows += baseline_rows(factor, data)
+            print(data.describe_split(), flush=True)
+        used = f"python {sys.version.split()[0]}, torch {torch.__version__}, lightning {lightning.__version__}"
+        used = f"attention-suite {__version__}, {used}, scikit-learn {sklearn.__version__}, {platform.machine()}"
+        where = f"{used}, {arguments.threads} threads, seeds 0 .. {seeds - 1}. Data: {', '.join(fingerprints)}."
+        shared = f"Test peaks that share 24 letters with a training or validation sequence: {', '.join(overlaps)}."
+        parts = [where, shared, "", table(rows)]
+        if "attention" in arguments.architectures:
+            parts += ["", verdict(rows)]
+        text = "\n".join(parts)
+        print(text)
+        write_text(out / "chip.md", text + "\n")
+        if arguments.fast:
+            print("\n--fast: one epoch on small planted data; these numbers show that it runs, not how good it is")
+        elif arguments.docs:
+            publish(text)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
