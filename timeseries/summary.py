@@ -84,7 +84,7 @@ class SummaryFeatures:
                 table[cells.which, k] = since[cells.order, 0][cells.ends - 1]
             else:
                 table[valued.which, k] = valued.reduce(statistic, time, value)
-        return np.concatenate([table.reshape(n, -1), samples.static], axis=1)
+        return np.concatenate([table.reshape(n, codes * len(self.statistics)), samples.static], axis=1)
 
 
 class _Cells:
