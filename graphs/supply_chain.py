@@ -22,6 +22,7 @@ from core.training import StepOutput, Task, regression_metrics
 from .data.flows import FlowDataModule, ShockBatch, ShockItem, join
 from .economy import Flow, FlowEdges
 from .propagation import Propagation
+from .scores import log_scores, r_squared
 from .shocks import Band, respond, sample_band, step
 
 TARGETS = ("requirement", "price", "demand")
@@ -219,35 +220,6 @@ class SupplyChainTask(Task):
             },
         )
         return found
-
-
-def r_squared(found: Tensor, truth: Tensor) -> float:
-    """1 - sum (y - f)^2 / sum (y - mean y)^2.
-
-    Raises:
-        ValueError: Fewer than two truths.
-    """
-    if len(truth) < 2:
-        raise ValueError(f"truth: expected at least 2 numbers, got {len(truth)}")
-    return float(1 - (found - truth).square().sum() / (truth - truth.mean()).square().sum())
-
-
-def log_scores(found: Tensor, truth: Tensor) -> dict[str, float]:
-    """r2 of logarithms (0 put at the smallest truth), r2_reached and reached (see `baselines`), r2_linear.
-
-    Shapes:
-        found, truth: (n,), truth > 0
-    """
-    reached = found > 0
-    floor = truth.min()
-    scores = {
-        "r2": r_squared(torch.where(reached, found, floor).log(), truth.log()),
-        "r2_linear": r_squared(found, truth),
-        "reached": float(reached.double().mean()),
-    }
-    if int(reached.sum()) > 1:
-        scores["r2_reached"] = r_squared(found[reached].log(), truth[reached].log())
-    return scores
 
 
 def _named(stage: str, scores: Mapping[str, float]) -> dict[str, float]:
