@@ -86,7 +86,11 @@ class Bench:
 
     def path(self, what: str, name: str, seed: int, options: Any) -> Path:
         """Where a result is kept: its name, and a hash of all that it depends on."""
-        key = json.dumps([self.fingerprint, self.recipe, options, seed, torch.__version__], sort_keys=True)
+        model = {
+            k: v for k, v in self.recipe["model"]["init_args"].items() if k != "temperature"
+        }
+        recipe = [model, self.recipe["data"]["init_args"]["batch_size"], self.recipe["trainer"], self.recipe["ema"]]
+        key = json.dumps([self.fingerprint, recipe, options, seed, torch.__version__], sort_keys=True)
         short = "".join(c if c.isalnum() else "_" for c in name)
         return self.out / f"{what}_{short}_{seed}_{hashlib.sha256(key.encode()).hexdigest()[:12]}"
 
