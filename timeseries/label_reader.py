@@ -26,19 +26,22 @@ def read_labels(
     columns: Mapping[str, str | Sequence[str]] | None = None,
     time_unit: str = "hours",
     prediction_time: float | None = None,
+    classes: Sequence[str] | None = None,
+    unlabelled: bool = False,
 ) -> Labels:
     """The labels of a file or of every file of a folder.
 
     Args:
         path: CSV or parquet.
-        kind: What the target is. binary: 0 and 1 (or false and true); multiclass: numbers 0, 1, 2, ... or names, which
-            are numbered in their sorted order; multilabel: several columns of 0, 1 or nothing (unknown);
-            time_to_event: the column "target" says whether the event occurred, "duration" when it did or observation
-            ended, in `time_unit` from the prediction time.
+        kind: What the target is. binary: 0 and 1 (or false and true); multiclass: numbers 0, 1, 2, ... or names;
+            multilabel: several columns of 0, 1 or nothing (unknown); time_to_event: the column "target" says whether
+            the event occurred, "duration" when it did or observation ended, in `time_unit` from the prediction time.
         columns: Which column is the "subject", "prediction_time", "target" (a list of columns for multilabel) and
             "duration"; what is not named has that name.
         time_unit: Of prediction times that are plain numbers, and of durations.
         prediction_time: One time for all in `time_unit`, on the relative clock, in place of a column.
+        classes: Names of the classes in the order of their numbers; None sorts the names that occur.
+        unlabelled: Whether targets (and durations) may be missing: NaN in their place, single ones or whole columns.
 
     Raises:
         FileNotFoundError: There is no such file.
@@ -48,75 +51,78 @@ def read_labels(
     strange = [name for name in given if name not in ROLES]
     if strange:
         raise ValueError(f"columns: expected keys of {', '.join(ROLES)}, got {strange[0]!r}")
-    one = isinstance(given["target"], str)
-    if one == (kind == "multilabel"):
+    if isinstance(given["target"], str) == (kind == "multilabel"):
         raise ValueError(f"columns: target: expected a list of columns for multilabel alone, got {given['target']!r}")
-    targets = [str(given["target"])] if one else [str(name) for name in given["target"]]
-    subject, moment, duration = (str(given[role]) for role in ("subject", "prediction_time", "duration"))
-    wanted = [subject, *targets]
-    wanted += [moment] if prediction_time is None else []
-    wanted += [duration] if kind == "time_to_event" else []
+    targets = [given["target"]] if isinstance(given["target"], str) else [str(name) for name in given["target"]]
+    needed = [str(given["subject"])] + ([str(given["prediction_time"])] if prediction_time is None else [])
+    outcome = [*targets, *([str(given["duration"])] if kind == "time_to_event" else [])]
     files = find_tables(path)
     for file in files:
-        _check_columns(file, wanted)
+        _check_columns(file, needed if unlabelled else [*needed, *outcome])
+    there = [name for name in outcome if all(name in columns_of(file) for file in files)]
     clockwork, lasting = Clockwork(time_unit), Clockwork(time_unit)
     subjects: list[str] = []
-    times, ends, found = [], [], []
-    read = _Targets(kind)
-    for rows in read_rows(files, wanted, progress=False):
-        subjects += _subjects(rows, subject)
+    times, found = [np.zeros(0)], [np.zeros((0, len(outcome)))]
+    read = _Targets(kind, unlabelled, classes)
+    for rows in read_rows(files, [*needed, *there], progress=False):
+        subjects += _subjects(rows, needed[0])
         if prediction_time is None:
-            times.append(_hours(clockwork, rows, moment))
-        if kind == "time_to_event":
-            ends.append(_hours(lasting, rows, duration))
-        found.append(np.stack([read(rows, name) for name in targets], axis=1))
+            times.append(_hours(clockwork, rows, needed[1]))
+        block = np.full((rows.batch.num_rows, len(outcome)), np.nan)
+        for k, name in enumerate(outcome):
+            if name in there:
+                block[:, k] = read(rows, name) if name in targets else _hours(lasting, rows, name, unlabelled)
+        found.append(block)
     if lasting.clock not in (None, "relative"):
-        raise ValueError(f"{files[0]}: expected durations in {duration!r} as plain numbers, got dates")
-    target, names = read.finish(np.concatenate(found or [np.zeros((0, len(targets)))]), targets)
-    if kind == "time_to_event":
-        target = np.stack([np.concatenate(ends or [np.zeros(0)]).astype(np.float32), target], axis=1)
-    if prediction_time is None:
-        time = np.concatenate(times or [np.zeros(0)])
-    else:
-        clockwork.clock = "relative"
-        time = np.full(len(subjects), prediction_time * clockwork.scale)
-    return Labels(np.array(subjects, dtype=np.str_), time, target, kind, names, clockwork.clock or "relative")
+        raise ValueError(f"{files[0]}: expected durations in {given['duration']!r} as plain numbers, got dates")
+    target, names = read.finish(np.concatenate(found), targets)
+    if prediction_time is not None:
+        clockwork.clock, times = "relative", [np.full(len(subjects), prediction_time * clockwork.scale)]
+    who = np.array(subjects, dtype=np.str_)
+    return Labels(who, np.concatenate(times), target, kind, names, clockwork.clock or "relative")
 
 
 class _Targets:
     """Targets as numbers; names of classes are numbered when all are known."""
 
-    def __init__(self, kind: Kind) -> None:
-        self.kind = kind
-        self.classes: dict[str, int] = {}
+    def __init__(self, kind: Kind, unlabelled: bool, classes: Sequence[str] | None) -> None:
+        self.kind, self.open, self.given = kind, unlabelled or kind == "multilabel", classes
+        self.classes: dict[str, int] = {name: k for k, name in enumerate(classes or ())}
 
     def __call__(self, rows: Rows, column: str) -> np.ndarray:
-        """(n,) numbers of one column: 0 and 1, class numbers, or numbers for names in the order of appearance."""
+        """(n,) numbers of one column: 0 and 1, or numbers for classes in the order of appearance; NaN for unknown."""
         words = rows.batch.column(column).to_pylist()
         return np.array([self._number(word, n, rows.where) for n, word in enumerate(words)], dtype=np.float64)
 
     def _number(self, word: object, n: int, where: Callable[[int], str]) -> float:
         text = "" if word is None else str(word).strip()
         if text == "" or text in WORDS_FOR_NOTHING:
-            if self.kind == "multilabel":
+            if self.open:
                 return math.nan
             raise ValueError(f"{where(n)}: expected a target, got nothing")
         if self.kind == "multiclass":
+            if self.given is not None and text not in self.classes:
+                raise ValueError(f"{where(n)}: expected one of the classes {', '.join(self.given)}, got {text!r}")
             return self.classes.setdefault(text, len(self.classes))
         try:
-            number = _TRUTH.get(text.lower(), math.nan) if text.lower() in _TRUTH else float(text)
+            number = _TRUTH[text.lower()] if text.lower() in _TRUTH else float(text)
         except ValueError:
             number = math.nan
         if number not in (0.0, 1.0):
             raise ValueError(f"{where(n)}: expected 0 or 1, got {text!r}")
         return number
 
-    def finish(self, target: np.ndarray, columns: list[str]) -> tuple[np.ndarray, tuple[str, ...]]:
-        """Targets (n,) or (n, K) and their names; classes are numbered by value if all are numbers, else by name."""
+    def finish(self, found: np.ndarray, columns: list[str]) -> tuple[np.ndarray, tuple[str, ...]]:
+        """The targets as `Labels` holds them, and their names.
+
+        Classes keep the order that was given; else they are numbered by value if all are numbers, or by name.
+        """
         if self.kind == "multilabel":
-            return target.astype(np.float32), tuple(columns)
-        if self.kind != "multiclass":
-            return target[:, 0].astype(np.float32), (columns[0],)
+            return found.astype(np.float32), tuple(columns)
+        if self.kind == "time_to_event":
+            return found[:, ::-1].astype(np.float32), (columns[0],)
+        if self.kind == "binary" or self.given is not None:
+            return found[:, 0].astype(np.float32), tuple(self.given or columns)
         words = list(self.classes)
         if all(word.isdecimal() for word in words):
             number = {word: int(word) for word in words}
@@ -124,8 +130,8 @@ class _Targets:
         else:
             names = tuple(sorted(words))
             number = {word: names.index(word) for word in words}
-        table = np.array([number[word] for word in words], dtype=np.float32)
-        return table[target[:, 0].astype(np.int64)], names
+        table = np.array([number[word] for word in words] + [np.nan], dtype=np.float32)
+        return table[np.nan_to_num(found[:, 0], nan=-1).astype(np.int64)], names
 
 
 def _check_columns(file: Path, wanted: list[str]) -> None:
@@ -146,8 +152,8 @@ def _subjects(rows: Rows, column: str) -> list[str]:
     return words
 
 
-def _hours(clockwork: Clockwork, rows: Rows, column: str) -> np.ndarray:
+def _hours(clockwork: Clockwork, rows: Rows, column: str, may_lack: bool = False) -> np.ndarray:
     hours = clockwork.hours(rows.batch.column(column), rows.where)
-    if np.isnan(hours).any():
+    if np.isnan(hours).any() and not may_lack:
         raise ValueError(f"{rows.where(int(np.isnan(hours).argmax()))}: expected a time in {column!r}, got nothing")
     return hours

@@ -107,13 +107,14 @@ def _is_text(kind: pa.DataType) -> bool:
     return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
 
 
-def read_meds_labels(path: str | Path, column: str | None = None) -> Labels:
+def read_meds_labels(path: str | Path, column: str | None = None, unlabelled: bool = False) -> Labels:
     """Labels with prediction times; data up to and including that time may be used.
 
     Args:
         path: A parquet file, or a folder of such.
         column: "boolean_value" (binary), "integer_value" or "categorical_value" (multiclass); None takes the one that
             is there.
+        unlabelled: Whether labels may lack values.
 
     Raises:
         FileNotFoundError: There is no such file.
@@ -125,6 +126,7 @@ def read_meds_labels(path: str | Path, column: str | None = None) -> Labels:
         raise FileNotFoundError(f"labels: expected a parquet file or a folder of such, got {path}")
     if column is None:
         there = [name for name in LABELS if all(_has_values(file, name) for file in files)]
+        there = ["boolean_value"] if unlabelled and not there else there
         if len(there) != 1:
             found = ", ".join(there) or "none of them"
             raise ValueError(f"label: expected one of {', '.join(LABELS)} with values in {files[0]}, got {found}")
@@ -132,7 +134,7 @@ def read_meds_labels(path: str | Path, column: str | None = None) -> Labels:
     elif column not in LABELS:
         raise ValueError(f"label: expected one of {', '.join(LABELS)}, got {column!r}")
     columns = {"subject": "subject_id", "prediction_time": "prediction_time", "target": column}
-    return read_labels(path, kind=LABELS[column], columns=columns)
+    return read_labels(path, kind=LABELS[column], columns=columns, unlabelled=unlabelled)
 
 
 def _has_values(file: Path, column: str) -> bool:

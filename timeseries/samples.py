@@ -47,9 +47,9 @@ class EventSamples:
         codes: The vocabulary.
         static: What does not change; NaN where missing.
         static_names: One per column of `static`.
-        target: binary: 0 or 1; multiclass: the class number; multilabel: 0, 1 or NaN (unknown) per label;
-            time_to_event: (duration, event), the duration in hours from the prediction time until the event or, where
-            event is 0, until the end of observation.
+        target: binary: 0 or 1; multiclass: the class number; multilabel: 0 or 1 per label; time_to_event: (duration,
+            event), the duration in hours from the prediction time until the event or, where event is 0, until the end
+            of observation. NaN is unknown: a label of several, or a sample that is only to be predicted.
         kind: Which of these the target is.
         target_names: Names of the classes (binary: of class 1 alone) or labels; may be empty.
 
@@ -112,8 +112,6 @@ class EventSamples:
             shape = (len(self), 2)
         _array("target", self.target, np.float32, shape)
         known = self.target[~np.isnan(self.target)]
-        if self.kind != "multilabel" and len(known) != self.target.size:
-            raise ValueError("target: expected a value for every sample, got NaN (only multilabel may leave some open)")
         if self.kind in ("binary", "multilabel") and not np.isin(known, (0, 1)).all():
             raise ValueError(f"target: expected 0 or 1 ({self.kind}), got {known[~np.isin(known, (0, 1))][0]:g}")
         if self.kind == "multiclass" and ((known < 0) | (known != np.round(known))).any():
@@ -121,7 +119,7 @@ class EventSamples:
         if self.kind == "time_to_event":
             if not np.isfinite(known).all() or (self.target[:, 0] < 0).any():
                 raise ValueError("target: expected durations of 0 hours or more in column 0, got others")
-            if not np.isin(self.target[:, 1], (0, 1)).all():
+            if not np.isin(self.target[:, 1][~np.isnan(self.target[:, 1])], (0, 1)).all():
                 raise ValueError("target: expected 0 (censored) or 1 (event) in column 1, got others")
 
     def _check_times(self) -> None:
@@ -160,6 +158,12 @@ class EventSamples:
             self.target[n],
             n,
         )
+
+    @property
+    def unlabelled(self) -> np.ndarray:
+        """Samples of which no target is known at all, (N,) of True and False."""
+        missing = np.isnan(self.target)
+        return missing if missing.ndim == 1 else (missing.all if self.kind == "multilabel" else missing.any)(axis=1)
 
     @property
     def lengths(self) -> np.ndarray:

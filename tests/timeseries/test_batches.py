@@ -122,7 +122,7 @@ def test_a_trained_models_vocabulary_can_be_laid_over_new_data(tmp_path: Path) -
     assert data.codes == ("LAB//b", "older") and data.whole is not None
     assert set(data.whole.code.tolist()) == {0} and data.whole.lengths.tolist() == [3] * 40
     assert np.isnan(data.whole.static[:, 0]).all() and set(data.whole.static[:, 1].tolist()) == {0.0, 1.0}
-    assert "first seen in train, taken as 'ignore': LAB//a" in data.report()
+    assert "outside the vocabulary in train, taken as 'ignore': LAB//a" in data.report()
     assert data.report().count("split by subject") == 1
 
 
@@ -147,3 +147,21 @@ def test_parts_with_several_vocabularies_merge_by_name() -> None:
     two = samples([[(1, "z", 2.0), (2, "x", 3.0)]], codes=("x", "z"))
     merged = merge([one, two])
     assert merged.codes == ("x", "y", "z") and [merged.codes[k] for k in merged.code] == ["x", "z", "x"]
+
+
+def test_new_data_are_one_test_part_and_targets_may_be_unknown(tmp_path: Path) -> None:
+    path, labels = write_table(tmp_path)
+    tested = EventTable(str(path), str(labels), all_test=True)
+    tested.setup("test")
+    assert set(tested.samples) == {"test"} and len(tested.samples["test"]) == 40 and tested.train_set is None
+    labels.write_text("subject,prediction_time\ns1,24\ns2,24\n")
+    data = EventTable(str(path), str(labels), all_test=True)
+    data.setup("predict")
+    assert data.samples["test"].unlabelled.all() and len(list(data.predict_dataloader())) == 1
+    with pytest.raises(ValueError, match="expected a target for every sample, got 2 without; with all_test"):
+        EventTable(str(path), str(labels), all_test=True).setup("test")
+    with pytest.raises(ValueError, match="expected the column 'target'"):
+        EventTable(str(path), str(labels)).setup()
+    meds = Meds(str(write_meds(tmp_path / "meds")), all_test=True)
+    meds.setup("predict")
+    assert set(meds.samples) == {"test"} and len(meds.samples["test"]) == 40

@@ -85,3 +85,23 @@ def test_parquet(tmp_path: Path) -> None:
         read_labels(tmp_path / "l.parquet")
     with pytest.raises(ValueError, match="expected keys of subject"):
         read_labels(tmp_path / "l.parquet", columns={"label": "target"})
+
+
+def test_classes_keep_the_order_that_is_given(tmp_path: Path) -> None:
+    path = write(tmp_path, "subject,prediction_time,target\np,1,ward\nq,1,home\n")
+    labels = read_labels(path, kind="multiclass", classes=["home", "icu", "ward"])
+    assert labels.target.tolist() == [2, 0] and labels.target_names == ("home", "icu", "ward")
+    with pytest.raises(ValueError, match="line 2: expected one of the classes home, icu, got 'ward'"):
+        read_labels(path, kind="multiclass", classes=["home", "icu"])
+
+
+def test_targets_may_be_missing_on_request(tmp_path: Path) -> None:
+    path = write(tmp_path, "subject,prediction_time,target\np,1,1\nq,1,\n")
+    np.testing.assert_array_equal(read_labels(path, unlabelled=True).target, [1, np.nan])
+    np.testing.assert_array_equal(read_labels(path, kind="multiclass", unlabelled=True).target, [1, np.nan])
+    path = write(tmp_path, "subject,prediction_time\np,1\nq,2\n")
+    assert np.isnan(read_labels(path, unlabelled=True).target).all()
+    ends = read_labels(path, kind="time_to_event", unlabelled=True)
+    assert ends.target.shape == (2, 2) and np.isnan(ends.target).all()
+    with pytest.raises(ValueError, match="expected the column 'prediction_time'"):
+        read_labels(write(tmp_path, "subject\np\n"), unlabelled=True)

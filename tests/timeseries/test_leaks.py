@@ -188,7 +188,7 @@ def test_a_code_first_seen_in_the_test_part_is_counted_by_name() -> None:
     data = Held(held, thirds(held))
     data.setup()
     strange = int((held.code == 3).sum())
-    assert f"first seen in test, taken as 'ignore': only in test ({strange})" in data.report()
+    assert f"outside the vocabulary in test, taken as 'ignore': only in test ({strange})" in data.report()
     assert len(data.samples["test"].time) == np.isin(held.owners(), thirds(held).test).sum() - strange
     mapped = Held(held, thirds(held), unseen="unknown")
     mapped.setup()

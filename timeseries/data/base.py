@@ -32,12 +32,12 @@ class LoadedEvents(NamedTuple):
 
 @dataclass(frozen=True)
 class SplitReport:
-    """How the samples were split, and the codes that only later parts have.
+    """How the samples were split, and the codes that the vocabulary does not have.
 
     Args:
         split: In words.
         outside: Samples in no part: their subjects are not in the split that came with the data.
-        unseen: part -> code -> events with a code that the training part does not have.
+        unseen: part -> code -> events with a code outside the vocabulary: first seen there, or too rare.
         unknown: What became of those events.
     """
 
@@ -52,7 +52,7 @@ class SplitReport:
             if codes:
                 shown = ", ".join(f"{code} ({n})" for code, n in list(codes.items())[:5])
                 more = f" and {len(codes) - 5} others" if len(codes) > 5 else ""
-                lines.append(f"  first seen in {part}, taken as {self.unknown!r}: {shown}{more}")
+                lines.append(f"  outside the vocabulary in {part}, taken as {self.unknown!r}: {shown}{more}")
         return "\n".join(lines)
 
 
@@ -76,6 +76,8 @@ class EventDataModule(DataModule, ABC):
             code for all of them) or "error"; they are counted and reported.
         min_subjects: Fewest training subjects that must have a code; rarer ones are treated as unseen.
         bucket: Batches to a bucket of similar lengths, see `LengthKeys`; 1 for batches of any lengths.
+        all_test: Nothing is split: all samples are the test part, to test or to predict with a trained model. To
+            predict, targets may be unknown.
     """
 
     def __init__(
@@ -92,6 +94,7 @@ class EventDataModule(DataModule, ABC):
         unseen: str = "ignore",
         min_subjects: int = 1,
         bucket: int = 16,
+        all_test: bool = False,
     ) -> None:
         super().__init__(batch_size=batch_size, num_workers=num_workers, seed=seed, drop_last=drop_last)
         if unseen not in ("unknown", "ignore", "error"):
@@ -99,6 +102,7 @@ class EventDataModule(DataModule, ABC):
         self.val_fraction, self.test_fraction = val_fraction, test_fraction
         self.fold, self.folds, self.split_seed = fold, folds, split_seed
         self.unseen, self.min_subjects, self.bucket = unseen, min_subjects, bucket
+        self.all_test = all_test
         self.collate = pad
         self.raw: EventSamples | None = None
         self.whole: EventSamples | None = None
@@ -117,9 +121,21 @@ class EventDataModule(DataModule, ABC):
             loaded = self.load()
             if len(loaded.samples) == 0:
                 raise ValueError(f"{type(self).__name__}: expected labelled samples, got none")
-            self.raw, self.split = loaded.samples, loaded.split or self.draw(loaded.samples)
-            self.reports = loaded.reports
-            self.use_vocabulary(self.fit_vocabulary(self.raw, self.split))
+            unknown = int(loaded.samples.unlabelled.sum())
+            if unknown and not (self.all_test and stage in ("predict", None)):
+                raise ValueError(
+                    f"{type(self).__name__}: expected a target for every sample, got {unknown} without; with all_test "
+                    "they can be predicted"
+                )
+            self.raw, self.reports = loaded.samples, loaded.reports
+            if self.all_test:
+                nobody = np.zeros(0, dtype=np.int64)
+                self.split = Split(self.raw.subjects, nobody, nobody, np.arange(len(self.raw)))
+                vocabulary = Vocabulary(self.raw.codes, self.raw.static_names)  # until the model lays its own over it
+            else:
+                self.split = loaded.split or self.draw(self.raw)
+                vocabulary = self.fit_vocabulary(self.raw, self.split)
+            self.use_vocabulary(vocabulary)
         adapt = getattr(getattr(self.trainer, "lightning_module", None), "adapt_to", None)
         if callable(adapt):
             adapt(self)

@@ -75,7 +75,7 @@ class Meds(EventDataModule):
             options,
             lambda: read_meds(self.root, missing=self.missing, units=rules, ranges=self.ranges),
         )
-        labels = read_meds_labels(self.labels_path(), self.label)
+        labels = read_meds_labels(self.labels_path(), self.label, unlabelled=self.all_test)
         samples, joined = build_samples(table, labels, **self.cohort_options)  # type: ignore[arg-type]
         part_of = read_meds_split(self.root)
         if part_of is None:
