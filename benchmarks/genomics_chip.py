@@ -41,7 +41,9 @@ from genomics.data.batch import SequenceDataset, collate
 ROOT = Path(__file__).resolve().parent.parent
 CONFIG = ROOT / "configs" / "genomics" / "chip.yaml"
 PAGE = ROOT / "docs" / "genomics.md"
-MATRICES = {"USF2": "MA0526.1", "YY1": "MA0095.2", "ZNF143": "MA0088.2", "TEAD4": "MA0809.1"}
+VERSIONS = {"USF2": ("MA0526", 5), "YY1": ("MA0095", 4), "ZNF143": ("MA0088", 3), "TEAD4": ("MA0809", 3)}
+MATRICES = {name: [f"{base}.{k + 1}" for k in range(last)] for name, (base, last) in VERSIONS.items()}
+"""All versions of each factor's matrix in JASPAR 2026; validation chooses."""
 ARCHITECTURES = {"attention": "attention, pooling heads", "cnn": "CNN of the same size"}
 BEGIN, END = "<!-- begin chip -->", "<!-- end chip -->"
 

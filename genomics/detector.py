@@ -94,8 +94,8 @@ class MotifDetector(nn.Module):
         mlp_ratio: Hidden units of a block's MLP per feature.
         heads: H, pooling heads.
         dropout: Probability on the features that the stem hands to the encoder.
-        layer_scale: Initial factor on the encoder's branches; None for none. A small one (0.1) lets the heads of a deeper
-            encoder learn on the stem first.
+        layer_scale: Initial factor on the encoder's branches; None for none. A small one (0.1) lets the heads of a
+            deeper encoder learn on the stem first.
         backend: Passed to `core.attend`.
 
     Shapes:

@@ -1,7 +1,6 @@
 """What data modules of sequences share: parts, shuffled negatives, names, and what baselines train on."""
 
 from abc import ABC, abstractmethod
-from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -71,7 +70,7 @@ class SequenceDataModule(DataModule, ABC):
             raise ValueError(f"ratio: expected at least 1 shuffle per positive, got {ratio}")
         self.val_fraction, self.test_fraction, self.split_seed = val_fraction, test_fraction, split_seed
         self.ratio, self.fresh, self.motif = ratio, fresh, motif
-        self.collate = partial(collate)
+        self.collate = collate
         self.whole: Sequences | None = None
         self.plain_train_set: SequenceDataset | None = None
         self.shuffled_train = False

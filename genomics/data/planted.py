@@ -74,6 +74,7 @@ class PlantedMotifs(SequenceDataModule):
         self.order, self.gc, self.cpg, self.data_seed = order, gc, cpg, data_seed
         self.planted: list[Motif] | None = None
         self.truth: list[PlantedSite] | None = None
+        self._by_sequence: dict[int, list[PlantedSite]] = {}
 
     def load(self) -> Loaded:
         """Draw the background and plant the sites."""
@@ -90,6 +91,8 @@ class PlantedMotifs(SequenceDataModule):
             both_strands=self.both_strands,
             noise=self.noise,
         )
+        for site in self.truth:
+            self._by_sequence.setdefault(site.sequence, []).append(site)
         names = [f"planted{number}" for number in range(self.positives)]
         return Loaded(Sequences(names, letters, np.ones(self.positives, np.int64), np.arange(self.positives)))
 
@@ -100,10 +103,6 @@ class PlantedMotifs(SequenceDataModule):
             index: Number in `whole`, as batches have it.
         """
         self._ready()
-        if not hasattr(self, "_by_sequence"):
-            self._by_sequence: dict[int, list[PlantedSite]] = {}
-            for site in self.truth or []:
-                self._by_sequence.setdefault(site.sequence, []).append(site)
         return self._by_sequence.get(index, [])
 
     def fingerprint(self) -> str:
