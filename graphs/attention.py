@@ -76,6 +76,8 @@ class GraphAttention(EdgeMessages):
         gate: g: None for 1, "head" or "feature" for a sigmoid of W_g x_i by head or by feature, "mass" for the sum of
             exp(a_hij) over the edges, which undoes the softmax's division (with zero queries and "log_weight", the
             message is then the sum of edge weight * value).
+        shared_projection: Let one projection serve as W_q, W_k and W_v: a third of the parameters, and logits that are
+            likenesses of the nodes. For graphs with few labels.
         global_attention: Have the branch y; c starts at 0.1.
         global_heads: Heads of that branch, a divisor of H; each serves H / global_heads heads. None for H.
         global_dropout: Probability of dropping its weights; None for `dropout`. With 0 the fast kernels serve.
@@ -94,7 +96,8 @@ class GraphAttention(EdgeMessages):
 
     References:
         Shi et al.: Masked label prediction, IJCAI 2021, section 3.1 (TransformerConv, beta). Qiu et al.: Gated
-        attention for large language models, 2025 (the gate). Wu et al.: SGFormer, NeurIPS 2023 (one global layer).
+        attention for large language models, 2025 (the gate). Kim, Oh: How to find your friendly neighborhood, ICLR 2021,
+        equation 4 (SD, one projection). Wu et al.: SGFormer, NeurIPS 2023 (one global layer).
     """
 
     def __init__(
@@ -116,6 +119,7 @@ class GraphAttention(EdgeMessages):
         relations: int = 0,
         relation_heads: Sequence[int] | None = None,
         gate: str | None = None,
+        shared_projection: bool = False,
         global_attention: bool = False,
         global_heads: int | None = None,
         global_dropout: float | None = None,
@@ -136,6 +140,7 @@ class GraphAttention(EdgeMessages):
             relations=relations,
             relation_heads=relation_heads,
             gate=gate,
+            shared_projection=shared_projection,
             backend=backend,
         )
         self.concat, self.root_weight, self.beta = concat, root_weight, beta and root_weight

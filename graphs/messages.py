@@ -35,6 +35,7 @@ class EdgeMessages(nn.Module):
         relations: Number of edge types.
         relation_heads: Relation of each head.
         gate: What multiplies the message.
+        shared_projection: Have one projection for queries, keys and values.
         backend: Passed to `attend`.
 
     Raises:
@@ -56,6 +57,7 @@ class EdgeMessages(nn.Module):
         relations: int,
         relation_heads: Sequence[int] | None,
         gate: str | None,
+        shared_projection: bool,
         backend: str,
     ) -> None:
         super().__init__()
@@ -65,9 +67,11 @@ class EdgeMessages(nn.Module):
         self.relation_heads = None if relation_heads is None else tuple(relation_heads)
         self.gate, self.backend = gate, backend
         self._check()
+        if shared_projection and channels[0] != channels[1]:
+            raise ValueError(f"shared_projection: expected sources and targets of one width, got {channels}")
         (source, target), width = channels, heads * out_channels
-        self.lin_key = nn.Linear(source, width, bias=bias)
-        self.lin_query = nn.Linear(target, width, bias=bias)
+        self.lin_key = None if shared_projection else nn.Linear(source, width, bias=bias)
+        self.lin_query = None if shared_projection else nn.Linear(target, width, bias=bias)
         self.lin_value = nn.Linear(source, width, bias=bias)
         self.lin_edge = None if edge_dim is None else nn.Linear(edge_dim, width, bias=False)
         self.lin_gate = nn.Linear(target, heads if gate == "head" else width) if gate in ("head", "feature") else None
@@ -88,9 +92,11 @@ class EdgeMessages(nn.Module):
             answer: the messages (Nt, H, C); the weights (P, H), (0, H) where nobody needs them.
         """
         H, C, targets = self.heads, self.out_channels, graph.target.shape[0]
-        q = self.lin_query(graph.target).view(-1, H, C)
-        k = self.lin_key(graph.source).view(-1, H, C)
         v = self.lin_value(graph.source).view(-1, H, C)
+        if self.lin_key is None or self.lin_query is None:
+            k, q = v, self.lin_value(graph.target).view(-1, H, C) if graph.is_bipartite else v
+        else:
+            k, q = self.lin_key(graph.source).view(-1, H, C), self.lin_query(graph.target).view(-1, H, C)
         count = pairs.index.shape[1]
         if not count or not targets:
             return q.new_zeros(targets, H, C), q.new_zeros(count, H)

@@ -461,3 +461,21 @@ def test_fewer_global_heads_serve_several_heads_each():
     answer = layer(x, nothing).view(5, 4, 2) / layer.global_scale[:, None]
     assert torch.allclose(answer[:, 0], answer[:, 1]) and torch.allclose(answer[:, 2], answer[:, 3])
     assert torch.allclose(answer[:, ::2], layer.global_branch(x))
+
+
+def test_a_shared_projection_is_three_equal_ones():
+    options = {"edge_dim": 2, "structure": ("degree",)}
+    layer = shaken(GraphAttention(3, 4, 2, shared_projection=True, **options))
+    plain = GraphAttention(3, 4, 2, **options)
+    state = layer.state_dict()
+    for name in ("lin_query", "lin_key"):
+        state |= {f"{name}.{kind}": state[f"lin_value.{kind}"] for kind in ("weight", "bias")}
+    plain.load_state_dict(state)
+    x, edge_attr = torch.randn(4, 3), torch.randn(6, 2)
+    assert torch.allclose(layer(x, DIAMOND, edge_attr), plain(x, DIAMOND, edge_attr), atol=1e-12)
+    pair = (x, torch.randn(4, 3))
+    degree = torch.ones(4)
+    two = [each(pair, DIAMOND, edge_attr, degree=degree) for each in (layer, plain)]
+    assert torch.allclose(*two, atol=1e-12)
+    with pytest.raises(ValueError, match="shared_projection"):
+        GraphAttention((3, 4), 2, shared_projection=True)
