@@ -5,7 +5,7 @@ r"""A convolutional network of the detector's outline, to compare with: the same
           \text{logit} = b + w \cdot \max_{s, l} \text{norm}(z_{sl})
 
 with the maximum over both strands and all bases, feature by feature. With the default sizes its number of parameters
-differs from that of the default `MotifDetector` by less than 3%.
+differs from that of the default `MotifDetector` by less than 1%.
 """
 
 import torch
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from core.layers import zero_rows
 
-from .strands import both_strands
+from .strands import both_strands, convolve
 
 
 class MotifCNN(nn.Module):
@@ -46,7 +46,7 @@ class MotifCNN(nn.Module):
         width: int = 13,
         depth: int = 2,
         block_width: int = 5,
-        hidden: int = 34,
+        hidden: int = 22,
         dropout: float = 0.1,
     ) -> None:
         super().__init__()
@@ -69,7 +69,7 @@ class MotifCNN(nn.Module):
             lengths: Bases of each item; None where none is padded.
         """
         strands, keep = both_strands(x, lengths)
-        hidden = self.convolution(strands.transpose(1, 2)).transpose(1, 2)
+        hidden = convolve(strands, self.convolution)
         z = self.dropout(self.stem_norm(self.projection(nn.functional.relu(hidden))))
         for block in self.blocks:
             z = block(z, keep)
@@ -95,5 +95,4 @@ class ConvolutionBlock(nn.Module):
     def forward(self, x: Tensor, keep: Tensor | None) -> Tensor:
         """Apply the block."""
         y = zero_rows(self.norm(x), keep)
-        y = self.convolution(y.transpose(1, 2)).transpose(1, 2)
-        return x + self.contract(nn.functional.gelu(y))
+        return x + self.contract(nn.functional.gelu(convolve(y, self.convolution)))

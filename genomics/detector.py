@@ -32,7 +32,7 @@ import core
 from core import masks
 from core.layers import Encoder, Rotary
 
-from .strands import both_strands, turned
+from .strands import both_strands, convolve, turned
 
 
 class Look(NamedTuple):
@@ -91,6 +91,7 @@ class MotifDetector(nn.Module):
         width: Of the stem's convolution in base pairs, odd.
         depth: Encoder blocks; 0 leaves the stem alone.
         encoder_heads: Self-attention heads of a block, with rotary positions.
+        head_dim: Features of each of them, even.
         mlp_ratio: Hidden units of a block's MLP per feature.
         heads: H, pooling heads.
         dropout: Probability on the features that the stem hands to the encoder.
@@ -113,7 +114,8 @@ class MotifDetector(nn.Module):
         filters: int = 128,
         width: int = 13,
         depth: int = 1,
-        encoder_heads: int = 2,
+        encoder_heads: int = 1,
+        head_dim: int = 16,
         mlp_ratio: float = 2.0,
         heads: int = 6,
         dropout: float = 0.1,
@@ -126,11 +128,6 @@ class MotifDetector(nn.Module):
         for name, value in (("features", features), ("filters", filters), ("heads", heads)):
             if value < 1:
                 raise ValueError(f"{name}: expected at least 1, got {value}")
-        if features % encoder_heads or features // encoder_heads % 2:
-            raise ValueError(
-                f"features: expected a multiple of 2 * encoder_heads = {2 * encoder_heads}, got {features}: rotary "
-                "positions turn pairs of features"
-            )
         self.features, self.heads, self.width, self.backend = features, heads, width, backend
         self.convolution = nn.Conv1d(4, filters, width, padding=width // 2)
         self.projection = nn.Linear(filters, features)
@@ -142,7 +139,8 @@ class MotifDetector(nn.Module):
             encoder_heads,
             mlp_ratio=mlp_ratio,
             layer_scale=layer_scale,
-            rotary=Rotary(features // encoder_heads),
+            head_dim=head_dim,
+            rotary=Rotary(head_dim),
             backend=backend,
         )
         self.queries = nn.Parameter(torch.randn(heads, features))
@@ -169,7 +167,7 @@ class MotifDetector(nn.Module):
         """
         z, keep = self.encode(x, lengths)
         answer = self._pool(z, keep, need=("weights",))
-        attention = answer.weights[:, :, 0].unflatten(2, (2, x.shape[1])).transpose(1, 2)  # each strand its own way
+        attention = answer.weights[:, 0].unflatten(2, (2, x.shape[1])).transpose(1, 2)  # each strand its own way
         value = torch.einsum("bsld,hd->bshl", z.unflatten(1, (2, x.shape[1])), self.values)
         contribution = (attention * value).sum(3)
         attention = torch.stack([attention[:, 0], turned(attention[:, 1], lengths)], dim=1)
@@ -186,7 +184,7 @@ class MotifDetector(nn.Module):
             answer: (B, 2 L, D), the given strand and then its reverse complement in its own direction; (B, 2 L) bool
         """
         strands, keep = both_strands(x, lengths)
-        hidden = self.convolution(strands.transpose(1, 2)).transpose(1, 2)
+        hidden = convolve(strands, self.convolution)
         z = self.dropout(self.norm(self.projection(nn.functional.relu(hidden))))
         z = self.encoder(z, mask=None if keep is None else masks.Padding(keep))
         joined = z.reshape(len(x), 2 * x.shape[1], self.features)
@@ -194,10 +192,10 @@ class MotifDetector(nn.Module):
 
     def _pool(self, z: Tensor, keep: Tensor | None, need: tuple[str, ...]) -> Tensor | core.AttentionOutput:
         """Features averaged by each head's attention, (B, H, D); with `need` the whole answer of `attend`."""
-        query = self.queries[None, :, None].expand(len(z), -1, -1, -1)
+        query = self.queries[None, None].expand(len(z), 1, -1, -1)  # the heads are the queries of one key head
         mask = None if keep is None else masks.Padding(keep)
         answer = core.attend(query, z[:, None], z[:, None], mask=mask, backend=self.backend, need=need)
-        return answer if need else answer[:, :, 0]
+        return answer if need else answer[:, 0]
 
     def no_weight_decay(self) -> set[str]:
         """The heads' queries: their length is how sharply they attend."""

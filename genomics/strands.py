@@ -1,7 +1,7 @@
-"""Both strands of a batch, for models that treat them alike."""
+"""Both strands of a batch, and a convolution along them, for models that treat them alike."""
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from core.layers import zero_rows
 
@@ -52,3 +52,21 @@ def turned(values: Tensor, lengths: Tensor | None = None) -> Tensor:
     other = lengths.to(values.device)[:, None] - 1 - place
     other = torch.where(other >= 0, other, place)
     return values.gather(-1, other.reshape(len(values), *[1] * (values.ndim - 2), -1).expand_as(values))
+
+
+def convolve(x: Tensor, convolution: nn.Conv1d) -> Tensor:
+    """A convolution over bases that keeps the length, by one matrix product with all windows.
+
+    The same numbers as `convolution` on the transposed input, up to rounding; on a CPU and with few input channels in
+    about half its time.
+
+    Args:
+        x: Features per base.
+        convolution: Of stride 1 and an odd width, without groups or dilation; its padding is not asked.
+
+    Shapes:
+        x: (B, L, C); answer: (B, L, convolution.out_channels)
+    """
+    (width,) = convolution.kernel_size
+    windows = nn.functional.pad(x, (0, 0, width // 2, width // 2)).unfold(1, width, 1).flatten(2)
+    return nn.functional.linear(windows, convolution.weight.flatten(1), convolution.bias)
