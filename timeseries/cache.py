@@ -1,8 +1,8 @@
 """Keep a prepared table beside its source, or not at all: a file is whole and of the very same source, or not used.
 
-The name of a cached file is the hash of the source's content, of all options and of this format. It is written beside
-its place and renamed when it is complete; when it is read, the checksum of every array is verified. Arrays and text
-only: nothing in it can run.
+The name of a cached file is the hash of the source's content, of all options and of the suite's version. It is written
+beside its place and renamed when it is complete; when it is read, the checksum of every array is verified. Arrays and
+text only: nothing in it can run.
 """
 
 import hashlib
@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from core import __version__
 from core.training.files import replacing
 
 from .events import EventRecords, ReadReport
@@ -46,8 +47,8 @@ def cached(
 
 
 def key(source: str, options: Mapping[str, Any]) -> str:
-    """A name for what the table depends on: source, options and format."""
-    text = json.dumps([FORMAT, source, options], sort_keys=True)
+    """A name for what the table depends on: source, options, format and the version of the suite."""
+    text = json.dumps([FORMAT, __version__, source, options], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 

@@ -46,6 +46,7 @@ class CohortReport:
         after_prediction: Events after the prediction time, left out on request.
         before_window: Events before the window, left out.
         without_events: Samples without any event.
+        strangers: Those of them whose subject is not in the table at all.
         left_out: Labels that were left out, by reason.
     """
 
@@ -53,10 +54,12 @@ class CohortReport:
     after_prediction: int = 0
     before_window: int = 0
     without_events: int = 0
+    strangers: int = 0
     left_out: dict[str, int] = field(default_factory=dict)
 
     def __str__(self) -> str:
         line = f"{self.samples:,} samples, {self.without_events:,} without events"
+        line += f" ({self.strangers:,} of subjects that the events do not know)" if self.strangers else ""
         if self.after_prediction:
             line += f"; {self.after_prediction:,} events after the prediction time left out"
         if self.before_window:
@@ -154,13 +157,14 @@ def build_samples(
         int(late.sum()) if after == "drop" else 0,
         int(early.sum()),
         int(empty.sum()),
+        int((~known).sum()),
     )
     if empty.any() and without_events == "error":
         raise ValueError(f"labels: expected events for every label, got none for {labels.subjects[empty][0]}")
     if empty.any() and without_events == "drop":
         samples = samples.select(~empty)
         left_out = {"without events": report.without_events}
-        report = replace(report, samples=len(samples), without_events=0, left_out=left_out)
+        report = replace(report, samples=len(samples), without_events=0, strangers=0, left_out=left_out)
     return Cohort(samples, report)
 
 

@@ -10,6 +10,7 @@ References:
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,6 @@ import pyarrow as pa
 import pyarrow.parquet
 
 from .cohort import Labels
-from .events import ReadReport
 from .label_reader import read_labels
 from .samples import Kind
 from .table_files import columns_of
@@ -77,13 +77,14 @@ def read_meds(
         ValueError: A shard does not follow the standard: it lacks a column, a type differs, a time has a zone, or a
             subject is in two shards.
     """
-    for file in shards(root):
+    files = shards(root)
+    for file in files:
         _check_schema(file)
-    there = set.intersection(*(set(columns_of(file)) for file in shards(root)))
+    there = set.intersection(*(set(columns_of(file)) for file in files))
     columns = {role: name for role, name in COLUMNS.items() if name in there or role in ("subject", "time", "code")}
     rules = TableRules(columns=columns, empty_time="static", missing=missing, units=units, ranges=ranges or {})
-    table, report = read_table(Path(root) / "data", rules, progress=progress, one_file=True)
-    return ReadTable(table, ReadReport(**{**vars(report), "source": f"MEDS, {len(shards(root))} shards"}))
+    table, report = read_table(files, rules, progress=progress, one_file=True)
+    return ReadTable(table, replace(report, source=f"MEDS, {len(files)} shards"))
 
 
 def _check_schema(file: Path) -> None:

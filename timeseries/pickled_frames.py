@@ -29,18 +29,21 @@ def read_pickled_frame(path: str | Path) -> dict[str, np.ndarray]:
     """
     with lzma.open(path) as file:
         try:
-            frame = _Reader(file).load()
-        except (pickle.UnpicklingError, lzma.LZMAError, EOFError, TypeError, KeyError, IndexError) as error:
+            return _columns(_Reader(file).load())
+        except (pickle.UnpicklingError, lzma.LZMAError, EOFError, LookupError, TypeError, ValueError) as error:
             raise ValueError(f"{path}: expected a pickled table, got {error}") from error
+        except AttributeError as error:  # a part that is not what its place asks for
+            raise ValueError(f"{path}: expected a pickled table, got parts of another kind: {error}") from error
+
+
+def _columns(frame: Any) -> dict[str, np.ndarray]:
+    """The columns of a table that was read."""
     if not isinstance(frame, _Frame) or not isinstance(frame.manager, _Manager):
-        raise ValueError(f"{path}: expected a pickled table, got {type(frame).__name__}")
-    names, rows = frame.manager.axes
-    if not isinstance(names, _Index) or not isinstance(rows, _Index):
-        raise ValueError(f"{path}: expected names of columns and rows, got others")
+        raise ValueError(type(frame).__name__)
+    names, _ = frame.manager.axes
     found: dict[int, np.ndarray] = {}
     for values, places in frame.manager.blocks:
-        array = values.array()
-        for row, place in zip(array, places, strict=True):
+        for row, place in zip(values.array(), places, strict=True):
             found[place] = np.array(row.tolist(), dtype=np.str_) if row.dtype == object else row
     return {name: found[k] for k, name in enumerate(names.names())}
 
@@ -141,7 +144,7 @@ class _Marker:
 
 def _block(values: Any, places: Any, ndim: int) -> tuple[Any, list[int]]:
     """Columns of one type and where they stand in the table."""
-    numbers = range(*places.indices(2**31)) if isinstance(places, slice) else places.array().tolist()
+    numbers = range(*places.indices(2**16)) if isinstance(places, slice) else places.array().tolist()
     return values, list(numbers)
 
 

@@ -84,9 +84,13 @@ class TableRules:
 
 
 def read_table(
-    path: str | Path, rules: TableRules | None = None, *, progress: bool | None = None, one_file: bool = False
+    path: str | Path | Sequence[Path],
+    rules: TableRules | None = None,
+    *,
+    progress: bool | None = None,
+    one_file: bool = False,
 ) -> ReadTable:
-    """All events of a file or of every file of a folder.
+    """All events of a file, of every file of a folder, or of several files.
 
     Args:
         path: CSV (.csv, .tsv, either with .gz) or parquet.
@@ -99,14 +103,14 @@ def read_table(
         ValueError: A row is not as the rules say; its file and line (parquet: row) are named.
     """
     rules = rules or TableRules()
-    files = find_tables(path)
+    files = find_tables(path) if isinstance(path, (str, Path)) else list(path)
     chosen = {file: rules.choose(file) for file in files}
     collector = _Collector(rules)
     for group in _same_columns(files, chosen):
         roles = chosen[group[0]]
         for rows in read_rows(group, list(roles.values()), progress):
             collector.add(rows, roles, one_file)
-    return collector.finish(str(path))
+    return collector.finish(str(path) if isinstance(path, (str, Path)) else f"{len(files)} files")
 
 
 def _same_columns(files: list[Path], chosen: Mapping[Path, dict[str, str]]) -> list[list[Path]]:

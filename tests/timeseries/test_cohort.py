@@ -39,7 +39,8 @@ def test_a_join_by_hand() -> None:
     assert [samples[k].value.tolist() for k in range(5)] == [[3], [0, 1], [0, 1, 2], [], []]
     np.testing.assert_array_equal(samples.static[:, 0], np.array([2, 0, 0, 1, NAN], dtype=np.float32))
     assert samples.prediction_time.tolist() == [4, 5, 9, 3, 3] and samples.time.tolist() == [2, 1, 5, 1, 5, 9]
-    assert (report.samples, report.after_prediction, report.without_events) == (5, 1, 2)
+    assert (report.samples, report.after_prediction, report.without_events, report.strangers) == (5, 1, 2, 1)
+    assert "2 without events (1 of subjects that the events do not know)" in str(report)
     assert "1 events after the prediction time left out" in str(report)
 
 
