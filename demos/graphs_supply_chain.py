@@ -188,6 +188,8 @@ def main() -> None:
         f"data: {name}, {len(cut)} sectors, {edges.index.shape[1]} edges above {arguments.threshold:g}; "
         f"{hash_arrays(economy.coefficients)[:23]}…"
     )
+    for note in economy.notes:
+        print(f"note: {note}")
     eye = torch.eye(len(cut), dtype=torch.float64)
     error = max(
         float((exact.propagate(edges, eye, hops) - input_output.truncated_series(cut.coefficients, hops)).abs().max())

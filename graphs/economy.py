@@ -40,6 +40,7 @@ class Economy:
         demand: Final demand, or None.
         relation: For each pair the number of its relation in `relations`, or None; only pairs with a_ij > 0 count.
         relations: Names of the relations.
+        notes: What was changed when it was read.
 
     Shapes:
         coefficients: (n, n)
@@ -58,6 +59,7 @@ class Economy:
     demand: Tensor | None = None
     relation: Tensor | None = None
     relations: tuple[str, ...] = RELATIONS
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         check_coefficients(self.coefficients, self.names)

@@ -157,10 +157,17 @@ def draw_travel(
             if flow_size > 0:
                 ends = place[[source, target]].T.tolist()
                 axis.plot(*ends, color="0.45", linewidth=0.3 + 2.2 * flow_size / strongest, alpha=0.55, zorder=1)
-        axis.scatter(*place[~reached].T, s=22, color="white", edgecolor="0.7", linewidth=0.6, zorder=2)
+        axis.scatter(*place[~reached].T.numpy(), s=22, color="white", edgecolor="0.7", linewidth=0.6, zorder=2)
         values = state[reached].clamp_min(highest * 1e-4)
         shown = axis.scatter(
-            *place[reached].T, c=values, s=50, cmap="viridis_r", norm=norm, edgecolor="black", linewidth=0.4, zorder=3
+            *place[reached].T.numpy(),
+            c=values.numpy(),
+            s=50,
+            cmap="viridis_r",
+            norm=norm,
+            edgecolor="black",
+            linewidth=0.4,
+            zorder=3,
         )
         for node in state.argsort(descending=True)[:4].tolist():
             if state[node] > highest * 1e-3:
@@ -188,8 +195,9 @@ def draw_embodied(names: Sequence[str], direct: Tensor, whole: Tensor, factors: 
         [axes] if len(factors) == 1 else axes, direct, whole, factors, COLOURS, strict=False
     ):
         rows = range(len(names))
-        axis.barh(rows, own, color=colour, label="in the sector itself")
-        axis.barh(rows, total - own, left=own, color=colour, alpha=0.4, label="in its suppliers")
+        inside, outside = own.tolist(), (total - own).tolist()
+        axis.barh(rows, inside, color=colour, label="in the sector itself")
+        axis.barh(rows, outside, left=inside, color=colour, alpha=0.4, label="in its suppliers")
         axis.set(xlabel=f"{factor} per unit of final demand", ylim=(-0.6, len(names) - 0.4))
         axis.legend(fontsize=8, loc="lower left", bbox_to_anchor=(0, 1), ncols=2, frameon=False)
         axis.set_yticks(rows, names)
@@ -237,7 +245,7 @@ def draw_relations(
     left.set_title("How many heads does it take?", fontsize=10)
     left.legend(fontsize=8, loc="lower left")
     for axis, (name, matching) in zip(axes[1:], matchings.items(), strict=True):
-        shown = axis.imshow(matching.mass, cmap="Blues", vmin=0, vmax=1, aspect="auto")
+        shown = axis.imshow(matching.mass.numpy(), cmap="Blues", vmin=0, vmax=1, aspect="auto")
         for head in range(len(matching.mass)):
             for column in range(len(relations)):
                 value = float(matching.mass[head, column])

@@ -100,6 +100,8 @@ def respond(edges: FlowEdges, shock: Tensor, hops: int | None = None, tolerance:
     for _ in range(10_000 if hops is None else hops):
         front = step(edges, front)
         total = total + front
+        if hops is None and not total.isfinite().all():
+            break
         if hops is None and front.abs().max() <= tolerance * total.abs().max():
             return total
     if hops is None:

@@ -76,9 +76,10 @@ def is_total(name: str) -> bool:
 def read_make_use(use: str | Path, make: str | Path) -> Economy:
     """An economy from BEA's use and make tables: A = D B, industry by industry.
 
-    Rows and columns whose names begin with Total or T0 are dropped. What the use table has beyond commodities and
-    industries becomes factors (value added per unit of output) and final demand (by industry: D times the sum of the
-    final uses by commodity). Slightly negative coefficients are set to 0.
+    Rows and columns whose names begin with Total or T0 are dropped. Of the use table, the rows V... become factors
+    (value added per unit of output) and the columns F... final demand (by industry: D times the sum of the final uses
+    by commodity); other columns, such as the unnamed totals of the detail table, are left out. Slightly negative
+    coefficients are set to 0, and the economy's notes say how many there were.
 
     Args:
         use: Commodities (and value added) by industries (and final uses).
@@ -93,21 +94,23 @@ def read_make_use(use: str | Path, make: str | Path) -> Economy:
         Bureau of Economic Analysis, Make and Use Tables (the Supply-Use framework), public domain.
     """
     bought, made = read_table(use), read_table(make)
+    if any(name.startswith("V0") for name in made.rows):
+        raise ValueError(f"{make}: expected a make table, got one with rows of value added; is it the use table?")
     industries = tuple(name for name in made.rows if not is_total(name))
     commodities = tuple(name for name in made.columns if not is_total(name))
     for what, names, there in (("commodities", commodities, bought.rows), ("industries", industries, bought.columns)):
         missing = [name for name in names if name not in there]
         if missing:
-            hint = "; is it the other table's file?" if len(missing) > len(names) / 2 else ""
             raise ValueError(
-                f"{use}: expected the {what} of {make}, {len(missing)} of them missing: {', '.join(missing[:5])}{hint}"
+                f"{use}: expected the {what} of {make}, {len(missing)} of them missing: {', '.join(missing[:5])}"
             )
     others = [n for n in bought.rows if n not in commodities and not is_total(n) and not n.startswith("V")]
     if others:
         raise ValueError(f"{use}: rows that are neither commodities of {make} nor value added: {', '.join(others[:5])}")
     inputs, output = bought.pick(commodities, industries), made.pick(industries, commodities)
     try:
-        coefficients, _ = clamp_negatives(industry_coefficients(inputs, output))
+        found = industry_coefficients(inputs, output)
+        coefficients, negative = clamp_negatives(found)
     except ValueError as error:
         raise ValueError(f"{use}, {make}: {error}") from error
     total = output.sum(1)
@@ -117,12 +120,15 @@ def read_make_use(use: str | Path, make: str | Path) -> Economy:
         for row in rows
         if row in bought.rows
     }
-    uses = tuple(name for name in bought.columns if name not in industries and not is_total(name))
+    uses = tuple(name for name in bought.columns if name not in industries and name.startswith("F"))
     of_commodity = output.sum(0)
     shares = output / torch.where(of_commodity == 0, 1.0, of_commodity)
     demand = shares @ bought.pick(commodities, uses).sum(1) if uses else None
     stacked = torch.stack(list(factors.values())) if factors else None
-    return Economy(coefficients, industries, stacked, tuple(factors), demand)
+    notes = (f"{negative} negative coefficients, down to {float(found.min()):.1e}, set to 0",) if negative else ()
+    idle = [name for name, made_of_it in zip(commodities, of_commodity.tolist(), strict=True) if made_of_it == 0]
+    notes += (f"commodities that no industry makes: {', '.join(idle)}",) if idle else ()
+    return Economy(coefficients, industries, stacked, tuple(factors), demand, notes=notes)
 
 
 def read_square(path: str | Path) -> Economy:
