@@ -96,8 +96,8 @@ class GraphAttention(EdgeMessages):
 
     References:
         Shi et al.: Masked label prediction, IJCAI 2021, section 3.1 (TransformerConv, beta). Qiu et al.: Gated
-        attention for large language models, 2025 (the gate). Kim, Oh: How to find your friendly neighborhood, ICLR 2021,
-        equation 4 (SD, one projection). Wu et al.: SGFormer, NeurIPS 2023 (one global layer).
+        attention for large language models, 2025 (the gate). Kim, Oh: How to find your friendly neighborhood: Graph
+        attention design with self-supervision, ICLR 2021 (SD: one projection). Wu et al.: SGFormer, NeurIPS 2023.
     """
 
     def __init__(
@@ -271,6 +271,9 @@ class GraphAttention(EdgeMessages):
             "edge_attr": self.edge_dim is not None,
             "edge_weight": "log_weight" in self.structure,
             "edge_type": bool(self.relations),
+            "degree": "degree" in self.structure,
+            "hop_index": self._reach() > 0,
+            "hop_distance": self._reach() > 0,
         }
         x = given.pop("x")
         return GraphInput(x, x, **{name: value for name, value in given.items() if used.get(name, True)})
@@ -302,14 +305,18 @@ class GraphAttention(EdgeMessages):
             if graph.is_bipartite:
                 raise ValueError("degree: expected that of each source where targets are other nodes, got None")
             degree = in_degree(graph.edge_index, nodes)
-        reach = self.hops if self.hops > 1 else 0
-        if self.global_branch is not None and "shortest_path" in self.structure:
-            reach = max(reach, self.max_distance)
+        reach = self._reach()
         if not reach:
             return degree, None
         if graph.hop_index is None or graph.hop_distance is None:
             return degree, hop_pairs(graph.edge_index, nodes, reach)
         return degree, HopPairs(graph.hop_index, graph.hop_distance)
+
+    def _reach(self) -> int:
+        """The longest shortest path that this layer asks for; 0 for none."""
+        reach = self.hops if self.hops > 1 else 0
+        wants_distance = self.global_branch is not None and "shortest_path" in self.structure
+        return max(reach, self.max_distance) if wants_distance else reach
 
     def _with_root(self, message: Tensor, target: Tensor) -> Tensor:
         if self.lin_skip is None:

@@ -147,7 +147,7 @@ class EdgeMessages(nn.Module):
             pull = torch.einsum("nhc,hcf->nhf", q, weight) * self.out_channels**-0.5
             by_edge.append((pull[graph.edge_index[1]] * graph.edge_attr[:, None]).sum(dim=-1))
         if self.structural.log_weight is not None:
-            by_edge.append(self.structural.of_weights(graph.edge_weight).to(q.dtype))
+            by_edge.append(self.structural.of_weights(graph.edge_weight))
         if self.structural.relation is not None:
             by_edge.append(self.structural.relation[graph.edge_type])
         if self.structural.degree is not None:

@@ -191,7 +191,7 @@ class NodeData(DataModule, ABC):
             part = visible(data, np.flatnonzero(np.isin(data.batch.numpy(), data.batch.numpy()[target])), target)
         else:
             times = data.time.numpy()
-            part = visible(data, np.flatnonzero(times <= times[target].max(initial=times.min())), target)
+            part = visible(data, np.flatnonzero(times <= times[target].max(initial=np.nanmin(times))), target)
         shown = part.data.clone()
         shown.degree = in_degree(shown.edge_index, int(shown.num_nodes))
         if "batch" in shown:

@@ -119,6 +119,10 @@ def test_a_split_by_graph_or_time_hides_the_rest(tmp_path):
     later = SavedGraphData(save(tmp_path, graph), split="time")
     later.setup()
     assert [int(part.nodes.max()) for part in later.parts.values()] == [35, 47, 59]
+    graph.time[7] = torch.nan
+    unknown = SavedGraphData(save(tmp_path, graph), split="time")
+    unknown.setup()
+    assert all(7 not in part.nodes for part in unknown.parts.values())
     assert later.parts["train"].data.edge_index.max() <= 35 and later.parts["test"].target.tolist() == list(
         range(48, 60)
     )
