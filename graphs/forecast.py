@@ -92,7 +92,7 @@ class DemandForecastTask(Task):
         dim: int = 32,
         depth: int = 1,
         heads: int = 4,
-        dropout: float = 0.3,
+        dropout: float = 0.5,
         products: list[str] | None = None,
         series: str | None = None,
         lags: int | None = None,

@@ -120,6 +120,8 @@ def draw_travel(
 ) -> None:
     """A shock on the network, one panel a step: rings are hops, colour is the logarithm of what arrived.
 
+    Sectors that no path joins with the shock stand outside, on a ring that is not drawn.
+
     Args:
         economy: Cut to the edges that are to be drawn.
         states: What arrived at each sector, (n,) each: first the shock itself, then each hop, drawn with the edges that
@@ -130,6 +132,7 @@ def draw_travel(
         flow: Which way the shock travels.
     """
     plt = pyplot()
+    from matplotlib.collections import LineCollection
     from matplotlib.colors import LogNorm
 
     edges = economy.edges(flow)
@@ -153,10 +156,10 @@ def draw_travel(
         else:
             carried = edges.coefficient * (reached[edges.index[0]] & reached[edges.index[1]]) * float(number > 0)
         strongest = float(carried.max()) or 1.0
-        for (source, target), flow_size in zip(edges.index.T.tolist(), carried.tolist(), strict=True):
-            if flow_size > 0:
-                ends = place[[source, target]].T.tolist()
-                axis.plot(*ends, color="0.45", linewidth=0.3 + 2.2 * flow_size / strongest, alpha=0.55, zorder=1)
+        used = carried > 0
+        ends = place[edges.index[:, used].T]  # (edges, 2 ends, 2)
+        widths = 0.3 + 2.2 * carried[used] / strongest
+        axis.add_collection(LineCollection(ends.numpy(), widths.numpy(), colors="0.45", alpha=0.55, zorder=1))
         axis.scatter(*place[~reached].T.numpy(), s=22, color="white", edgecolor="0.7", linewidth=0.6, zorder=2)
         values = state[reached].clamp_min(highest * 1e-4)
         shown = axis.scatter(
@@ -198,10 +201,9 @@ def draw_embodied(names: Sequence[str], direct: Tensor, whole: Tensor, factors: 
         inside, outside = own.tolist(), (total - own).tolist()
         axis.barh(rows, inside, color=colour, label="in the sector itself")
         axis.barh(rows, outside, left=inside, color=colour, alpha=0.4, label="in its suppliers")
-        axis.set(xlabel=f"{factor} per unit of final demand", ylim=(-0.6, len(names) - 0.4))
+        axis.set(xlabel=f"{factor} per unit of final demand", ylim=(len(names) - 0.4, -0.6))
         axis.legend(fontsize=8, loc="lower left", bbox_to_anchor=(0, 1), ncols=2, frameon=False)
         axis.set_yticks(rows, names)
-        axis.invert_yaxis()
     save(figure, path)
 
 
