@@ -1,4 +1,4 @@
-"""Read long tables of events, one row an event, from CSV or parquet; any size that fits as arrays of 26 bytes a row."""
+"""Read long tables of events, one row an event, from CSV or parquet; any size that fits as arrays of 28 bytes a row."""
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
