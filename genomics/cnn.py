@@ -47,7 +47,7 @@ class MotifCNN(nn.Module):
         depth: int = 2,
         block_width: int = 5,
         hidden: int = 22,
-        dropout: float = 0.1,
+        dropout: float = 0.0,
     ) -> None:
         super().__init__()
         for name, value in (("width", width), ("block_width", block_width)):

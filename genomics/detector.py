@@ -118,7 +118,7 @@ class MotifDetector(nn.Module):
         head_dim: int = 16,
         mlp_ratio: float = 2.0,
         heads: int = 6,
-        dropout: float = 0.1,
+        dropout: float = 0.0,
         layer_scale: float | None = None,
         backend: str = "auto",
     ) -> None:
