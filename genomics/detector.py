@@ -52,7 +52,7 @@ class Look(NamedTuple):
     contribution: Tensor
 
 
-class Site(NamedTuple):
+class TopSite(NamedTuple):
     """The place that weighs most in each sequence: the peak of the head and strand that add most to the logit.
 
     Shapes:
@@ -68,7 +68,7 @@ class Site(NamedTuple):
     weight: Tensor
 
 
-def top_site(look: Look) -> Site:
+def top_site(look: Look) -> TopSite:
     """The peak of the head and strand with the largest contribution, in each sequence.
 
     Args:
@@ -79,7 +79,7 @@ def top_site(look: Look) -> Site:
     strand, head = best // heads, best % heads
     row = look.attention[torch.arange(len(best), device=best.device), strand, head]
     weight, position = row.max(1)
-    return Site(position, strand, head, weight)
+    return TopSite(position, strand, head, weight)
 
 
 class MotifDetector(nn.Module):
