@@ -1,6 +1,7 @@
 """Batches: padding, the order by length, data modules and the trainer's view of them."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -165,3 +166,15 @@ def test_new_data_are_one_test_part_and_targets_may_be_unknown(tmp_path: Path) -
     meds = Meds(str(write_meds(tmp_path / "meds")), all_test=True)
     meds.setup("predict")
     assert set(meds.samples) == {"test"} and len(meds.samples["test"]) == 40
+
+
+def test_a_trainers_user_is_told_once_what_was_met(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path, labels = write_table(tmp_path)
+    data = EventTable(str(path), str(labels))
+    data.setup("fit")
+    assert capsys.readouterr().err == ""  # from Python, report() answers it
+    data.trainer = SimpleNamespace(is_global_zero=True, lightning_module=None)  # type: ignore[assignment]
+    data.setup("fit")
+    data.setup("test")
+    shown = capsys.readouterr().err
+    assert shown == data.report() + "\n" and "40 samples" in shown and "split by subject: train 28" in shown

@@ -1,5 +1,6 @@
 """What all event data modules share: splits by subject, the vocabulary of the training part, batches."""
 
+import sys
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -110,13 +111,14 @@ class EventDataModule(DataModule, ABC):
         self.vocabulary: Vocabulary | None = None
         self.samples: dict[str, EventSamples] = {}
         self.reports: tuple[Any, ...] = ()
+        self._told = False
 
     @abstractmethod
     def load(self) -> LoadedEvents:
         """Read the whole data set; every data module says how."""
 
     def setup(self, stage: str | None = None) -> None:
-        """Read, split, fit the vocabulary, and tell the task what it must know about the data."""
+        """Read, split, fit the vocabulary, tell the task what it must know about the data, and the user what was met."""
         if self.raw is None:
             loaded = self.load()
             if len(loaded.samples) == 0:
@@ -139,6 +141,9 @@ class EventDataModule(DataModule, ABC):
         adapt = getattr(getattr(self.trainer, "lightning_module", None), "adapt_to", None)
         if callable(adapt):
             adapt(self)
+        if self.trainer is not None and self.trainer.is_global_zero and not self._told:
+            self._told = True
+            print(self.report(), file=sys.stderr)
 
     def draw(self, samples: EventSamples) -> Split:
         """Split the subjects, stratified by target."""
