@@ -158,8 +158,8 @@ def draw_travel(
         strongest = float(carried.max()) or 1.0
         used = carried > 0
         ends = place[edges.index[:, used].T]  # (edges, 2 ends, 2)
-        widths = 0.3 + 2.2 * carried[used] / strongest
-        axis.add_collection(LineCollection(ends.numpy(), widths.numpy(), colors="0.45", alpha=0.55, zorder=1))
+        look = {"linewidths": (0.3 + 2.2 * carried[used] / strongest).numpy(), "colors": "0.45", "alpha": 0.55}
+        axis.add_collection(LineCollection(ends.numpy(), zorder=1, **look))
         axis.scatter(*place[~reached].T.numpy(), s=22, color="white", edgecolor="0.7", linewidth=0.6, zorder=2)
         values = state[reached].clamp_min(highest * 1e-4)
         shown = axis.scatter(
