@@ -118,7 +118,7 @@ class EventDataModule(DataModule, ABC):
         """Read the whole data set; every data module says how."""
 
     def setup(self, stage: str | None = None) -> None:
-        """Read, split, fit the vocabulary, tell the task what it must know about the data, and the user what was met."""
+        """Read, split, fit the vocabulary; tell the task what it must know about the data, the user what was met."""
         if self.raw is None:
             loaded = self.load()
             if len(loaded.samples) == 0:
