@@ -6,10 +6,10 @@
 
 Without --ckpt the detector has its default size and random weights, its bias set so that one window in fifty is called:
 speed depends on the share of windows that are called, not on the weights else. The genome is a Markov chain with few
-CG. Every scan runs in a process of its own, from the file to the BED file; times are of the scan, without imports. "CPU"
-counts what the process used of its cores, and says how far the machine was busy with others. With --peaks the sequences
-of label 1 are written into the genome at random places, and the share whose middle lies in a called window is given,
-beside the windows that are called where no peak is.
+CG. Every scan runs in a process of its own, from the file to the BED file; times are of the scan, without imports.
+"CPU" counts what the process used of its cores, and says how far the machine was busy with others. With --peaks the
+sequences of label 1 are written into the genome at random places, and the share whose middle lies in a called window is
+given, beside the windows that are called where no peak is.
 """
 
 import argparse

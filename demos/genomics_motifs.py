@@ -34,7 +34,7 @@ from sklearn.metrics import roc_auc_score
 from core import __version__
 from core.training.files import write_text
 from genomics.baselines import kmer_regression, matrix_scan
-from genomics.calling import call_sites, decoy_thresholds
+from genomics.calling import call_sites
 from genomics.extract import HeadMotif, Recipe, extract_motifs, random_control
 from genomics.extract_report import draw_heads, heads_table, is_found, write_heads
 from genomics.motif_compare import Match, MotifDatabase
@@ -55,7 +55,7 @@ NOTHING = "before training", "permuted labels", "windows at random"
 class Named(NamedTuple):
     """The head that reads a factor's motif best: among its matches, where the factor stands and how alike it is."""
 
-    head: int
+    head: str
     rank: int
     match: Match
     found: bool
@@ -68,7 +68,7 @@ def best_named(heads: Sequence[HeadMotif], names: Sequence[str]) -> Named | None
     """
     wanted = {name.upper() for name in names}
     candidates = [
-        Named(head.head, rank, match, rank <= 3 and is_found(match))
+        Named(head.name, rank, match, rank <= 3 and is_found(match))
         for head in heads
         for rank, match in enumerate(head.matches, 1)
         if match.target.name.upper() in wanted and match.overlap >= 8
@@ -110,7 +110,7 @@ def planted_table(by_model: dict[str, list[HeadMotif]], names: Sequence[str]) ->
             continue
         m = best.match
         numbers = f"{m.correlation:.3f} | {m.overlap} | {m.q_value:.1e} | {best.rank} | {'yes' if best.found else 'no'}"
-        lines.append(f"| {name} | {best.head} | {m.target.id} | {numbers} |")
+        lines.append(f"| {name} | {best.head.removeprefix('head')} | {m.target.id} | {numbers} |")
     total = "; ".join(f"{model} {count}" for model, count in counts.items())
     return "\n".join(lines) + f"\n\nFound, of {len(names)}: {total}."
 
@@ -123,7 +123,7 @@ def planted_agreement(model: Any, heads: Sequence[HeadMotif], data: Any, fdr: fl
     true = [Site(ids[n], s.start, s.end, "x", 0, s.strand) for n, i in enumerate(items) for s in data.sites_of(i)]
     lengths = dict(zip(ids, map(len, texts), strict=True))
     peaks, false = (find_peaks(model, some, per_sequence=3) for some in (texts, decoys))
-    called = call_sites(heads, peaks, texts, ids, decoy_thresholds(peaks, false, fdr))
+    called = call_sites(heads, peaks, texts, ids, false, decoys, fdr=fdr)
     rows = [(f"attention, called at {fdr:.0%} decoys", agreement(called, true, lengths))]
     for p in (1e-3, 3e-4, 1e-4, 3e-5):
         sites = []
@@ -235,18 +235,18 @@ def main() -> None:
     else:
         kin = KIN.get(options.factor, (options.factor or name,))
         parts.append(controls_table(by_model, kin))
-        shown = [h.head for h in heads if (b := best_named([h], kin)) is not None and b.found]
+        shown = [h.name for h in heads if (b := best_named([h], kin)) is not None and b.found]
     text = "\n\n".join(parts)
     folder = out / name
     files = write_heads(heads, folder)
     write_sites((site for head in heads for site in head.sites(ids)), folder / "sites.bed")
     write_text(folder / "report.md", text + "\n")
-    chosen = [head for head in heads if head.head in shown] or [head for head in heads if head.motif is not None][:6]
+    chosen = [head for head in heads if head.name in shown] or [head for head in heads if head.motif is not None][:6]
     if chosen:
-        profiles = {head.head: site_profile(model, texts, head, most=30) for head in chosen}
-        by_head = {effect.head: effect for effect in effects}
+        profiles = {head.name: site_profile(model, texts, head, most=30) for head in chosen}
+        by_name = {effect.name: effect for effect in effects}
         captions = {
-            k: f"sites mutated: logit {-e.effect:+.2f}, elsewhere {-e.control:+.2f}" for k, e in by_head.items()
+            k: f"sites mutated: logit {-e.effect:+.2f}, elsewhere {-e.control:+.2f}" for k, e in by_name.items()
         }
         title = f"{name}: motifs that heads read, and JASPAR's"
         figure = draw_heads(chosen, profiles=profiles, captions=captions, title=title)

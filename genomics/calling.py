@@ -1,47 +1,91 @@
-r"""Call sites: which peaks of a head's attention are heavy enough, by the peaks that decoys have.
+r"""Call sites: which peaks of a head's attention are sites, by the peaks that decoys have.
 
-A decoy is a sequence without sites that is otherwise alike: a dinucleotide shuffle. Of the peaks with a weight of at
-least t, as many as the decoys have are expected to be false (for as many decoys as sequences), so that
+A peak is a candidate where its letters fit the head's motif better than the background: log-odds s > 0 at the place
+where the motif stands beside the peak (of a head with several parts, the best part's). A decoy is a sequence without
+sites that is otherwise alike: a dinucleotide shuffle. Of the candidates with log-odds of at least t, as many as the
+decoys have are expected to be false (for as many decoys as sequences), so that
 
-    FDR(t) = #{decoy peaks with weight >= t} / #{peaks with weight >= t},
+    FDR(t) = #{candidates of decoys with s >= t} / #{candidates with s >= t},
 
-and a head's threshold is the lowest weight t with FDR(t) <= fdr. No truth is used.
+and a motif's threshold is the lowest t with FDR(t) <= fdr. No truth and no known motif is used. Of candidates that
+share more than half, of any head, the one with the highest log-odds is the site.
 
 References:
     Elias and Gygi 2007, Nature Methods 4:207 (targets and decoys; there for spectra of peptides).
 """
 
+from collections import defaultdict
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike
 
+from .alphabet import reverse_complement
 from .extract import HeadMotif
+from .motifs import letter_codes
 from .peaks import Peaks, span
 from .sites import HIGHEST, Site
 
 
-def decoy_thresholds(peaks: Peaks, decoys: Peaks, fdr: float = 0.05) -> NDArray[np.float64]:
-    """The least weight of a site for each head; inf where no weight keeps the decoys out.
+class Candidate(NamedTuple):
+    """A peak that may be a site.
 
     Args:
-        peaks: Of the sequences.
-        decoys: Of their shuffles; counts are scaled where there are more or fewer.
-        fdr: False ones among the called, at most.
-
-    Shapes:
-        answer: (H,)
-
-    Raises:
-        ValueError: The rate is outside (0, 1), or the heads are not as many.
+        motif: Which of the heads' motifs, its place in the list.
+        sequence: Index of the sequence.
+        start: First base, cut at the ends of the sequence.
+        end: One past the last.
+        strand: 0, or 1 for the reverse complement.
+        log_odds: Of its letters, in bits; letters beyond the ends count 0.
     """
-    if not 0 < fdr < 1:
-        raise ValueError(f"fdr: expected 0 < fdr < 1, got {fdr}")
-    if peaks.heads != decoys.heads:
-        raise ValueError(f"decoys: expected {peaks.heads} heads, got {decoys.heads}")
-    scale = len(peaks.logits) / len(decoys.logits)
-    pairs = ((peaks.weight[:, head].ravel(), decoys.weight[:, head].ravel()) for head in range(peaks.heads))
-    return np.array([_threshold(weight, false, scale, fdr) for weight, false in pairs])
+
+    motif: int
+    sequence: int
+    start: int
+    end: int
+    strand: int
+    log_odds: float
+
+
+def candidates(heads: Sequence[HeadMotif], peaks: Peaks, sequences: Sequence[str]) -> list[Candidate]:
+    """Peaks that add to the logit and whose letters fit a motif of their head, with the motif that they fit best.
+
+    Args:
+        heads: What `extract_motifs` answered; those without a motif have none.
+        peaks: Where they look in these sequences.
+        sequences: The sequences, which need not be those that the motifs come from.
+    """
+    of_head: dict[int, list[int]] = defaultdict(list)
+    tables = []
+    for number, head in enumerate(heads):
+        tables.append(None if head.motif is None else np.append(head.motif.log_odds, np.zeros((len(head.motif), 1)), 1))
+        if head.motif is not None:
+            of_head[head.head].append(number)
+    found = []
+    for number, some in of_head.items():
+        for i, k in np.argwhere(peaks.weight[:, number] > 0).tolist():
+            position, strand = int(peaks.position[i, number, k]), int(peaks.strand[i, number, k])
+            scored = [_candidate(n, heads[n], tables[n], i, sequences[i], position, strand) for n in some]
+            best = max(scored, key=lambda candidate: candidate.log_odds)
+            if best.log_odds > 0 and best.start < best.end:
+                found.append(best)
+    return found
+
+
+def threshold(scores: ArrayLike, decoys: ArrayLike, scale: float, fdr: float) -> float:
+    """The lowest score t with scale * #{decoys >= t} <= fdr * #{scores >= t}; inf where there is none.
+
+    Args:
+        scores: Of the candidates.
+        decoys: Of the decoys' candidates.
+        scale: Sequences over decoys.
+        fdr: False ones among the called, at most.
+    """
+    t, d = np.sort(np.asarray(scores, dtype=np.float64))[::-1], np.sort(np.asarray(decoys, dtype=np.float64))
+    false = scale * (len(d) - np.searchsorted(d, t, side="left"))
+    good = np.flatnonzero(false <= fdr * np.arange(1, len(t) + 1))
+    return float(t[good[-1]]) if len(good) else np.inf
 
 
 def call_sites(
@@ -49,43 +93,61 @@ def call_sites(
     peaks: Peaks,
     sequences: Sequence[str],
     ids: Sequence[str],
-    thresholds: NDArray[np.float64],
+    decoy_peaks: Peaks,
+    decoys: Sequence[str],
+    *,
+    fdr: float = 0.05,
 ) -> list[Site]:
-    """Peaks of at least the threshold's weight, as wide as their head's motif, ordered by sequence and start.
+    """The candidates of each motif that its decoys leave, ordered by sequence and start.
 
-    What reaches over an end of its sequence is cut there. The score is 1000 times the weight over the head's largest.
+    The score is 1000 times the log-odds over the motif's largest.
 
     Args:
-        heads: What `extract_motifs` answered; those without a motif call nothing.
-        peaks: Where they look in these sequences.
-        sequences: The sequences, which need not be those that the motifs come from.
+        heads: What `extract_motifs` answered.
+        peaks: Where they look in the sequences.
+        sequences: The sequences.
         ids: Of the sequences.
-        thresholds: See `decoy_thresholds`.
+        decoy_peaks: Where they look in the decoys.
+        decoys: Shuffles of the sequences, one or more of each.
+        fdr: False ones among the called, at most.
 
-    Shapes:
-        thresholds: (H,)
+    Raises:
+        ValueError: The rate is outside (0, 1), or there are no decoys.
     """
-    found: list[tuple[int, Site]] = []
-    for head in heads:
-        if head.motif is None:
-            continue
-        weight = peaks.weight[:, head.head]
-        chosen = (weight >= thresholds[head.head]) & (weight > 0)
-        for i, k in np.argwhere(chosen).tolist():
-            position, strand = int(peaks.position[i, head.head, k]), int(peaks.strand[i, head.head, k])
-            start, end = span(position, strand, head.offset, len(head.motif))
-            start, end = max(0, start), min(end, len(sequences[i]))
-            if start < end:
-                score = round(HIGHEST * float(weight[i, k] / weight.max()))
-                found.append((i, Site(ids[i], start, end, f"head{head.head}", score, "+-"[strand])))
-    return [site for _, site in sorted(found, key=lambda pair: (pair[0], pair[1].start, pair[1].end, pair[1].name))]
+    if not 0 < fdr < 1:
+        raise ValueError(f"fdr: expected 0 < fdr < 1, got {fdr}")
+    if not len(decoys):
+        raise ValueError("decoys: expected at least one, got none")
+    true, false = candidates(heads, peaks, sequences), candidates(heads, decoy_peaks, decoys)
+    least, most = {}, {}
+    for number in {candidate.motif for candidate in true}:
+        own, other = ([c.log_odds for c in some if c.motif == number] for some in (true, false))
+        least[number], most[number] = threshold(own, other, len(sequences) / len(decoys), fdr), max(own)
+    kept: dict[int, list[Candidate]] = defaultdict(list)
+    for candidate in sorted(true, key=lambda c: -c.log_odds):
+        rivals = kept[candidate.sequence]
+        if candidate.log_odds >= least[candidate.motif] and not any(_same(candidate, other) for other in rivals):
+            rivals.append(candidate)
+    sites = []
+    for i in sorted(kept):
+        for c in sorted(kept[i], key=lambda c: (c.start, c.end)):
+            score = round(HIGHEST * c.log_odds / most[c.motif])
+            sites.append(Site(ids[i], c.start, c.end, heads[c.motif].name, score, "+-"[c.strand]))
+    return sites
 
 
-def _threshold(targets: NDArray[np.float32], decoys: NDArray[np.float32], scale: float, fdr: float) -> float:
-    t = np.sort(targets[targets > 0].astype(np.float64))[::-1]
-    d = np.sort(decoys[decoys > 0].astype(np.float64))
-    if not len(t):
-        return np.inf
-    above = len(d) - np.searchsorted(d, t, side="left")  # decoys of at least each weight
-    good = scale * above <= fdr * np.arange(1, len(t) + 1)
-    return float(t[np.flatnonzero(good)[-1]]) if good.any() else np.inf
+def _candidate(
+    number: int, head: HeadMotif, table: np.ndarray | None, i: int, sequence: str, position: int, strand: int
+) -> Candidate:
+    assert table is not None
+    start, end = span(position, strand, head.offset, len(table))
+    letters = "N" * max(0, -start) + sequence[max(0, start) : max(0, end)]
+    letters = letters.ljust(len(table), "N")[: len(table)]
+    codes = letter_codes(reverse_complement(letters) if strand else letters)
+    log_odds = float(table[np.arange(len(table)), codes].sum())
+    return Candidate(number, i, max(0, start), min(end, len(sequence)), strand, log_odds)
+
+
+def _same(a: Candidate, b: Candidate) -> bool:
+    common = min(a.end, b.end) - max(a.start, b.start)
+    return 2 * common > min(a.end - a.start, b.end - b.start)

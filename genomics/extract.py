@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .mixture import part_windows
 from .motif_compare import Match, MotifDatabase
 from .motifs import Motif
 from .peaks import Peaks, Window, best_windows, find_peaks, letters_of, span
@@ -33,6 +34,9 @@ class Recipe:
         bits: Flanking columns with less information than this are dropped.
         min_width: Columns that are left all the same, for a search that asks for as many to meet.
         matches: The best ones in the database that are kept.
+        parts: A head may read several motifs: its windows are parted into so many sets at most (`genomics.mixture`),
+            each counted for itself. 1 counts all windows of a head together.
+        seed: Of the starts of that mixture.
 
     Raises:
         ValueError: A number out of range.
@@ -44,9 +48,19 @@ class Recipe:
     bits: float = 0.3
     min_width: int = 8
     matches: int = 5
+    parts: int = 1
+    seed: int = 0
 
     def __post_init__(self) -> None:
-        for name, least in (("flank", 0), ("most", 1), ("fewest", 1), ("bits", 0), ("min_width", 1), ("matches", 1)):
+        for name, least in (
+            ("flank", 0),
+            ("most", 1),
+            ("fewest", 1),
+            ("bits", 0),
+            ("min_width", 1),
+            ("matches", 1),
+            ("parts", 1),
+        ):
             if not getattr(self, name) >= least:
                 raise ValueError(f"{name}: expected at least {least}, got {getattr(self, name)}")
 
@@ -66,6 +80,7 @@ class HeadMotif:
         motif: `aligned` without its flanks; None where windows are too few or no column has enough information.
         start: First column of `aligned` that `motif` has.
         matches: The best matches of `motif` in the database, best first; none without a motif or a database.
+        part: Number of the set of windows, from 0, where a head has several; else None.
     """
 
     head: int
@@ -74,6 +89,12 @@ class HeadMotif:
     motif: Motif | None
     start: int
     matches: tuple[Match, ...] = ()
+    part: int | None = None
+
+    @property
+    def name(self) -> str:
+        """As in "head3"; where the head has several parts "head3a", "head3b", ..."""
+        return f"head{self.head}" + ("" if self.part is None else chr(ord("a") + self.part))
 
     @property
     def information(self) -> float:
@@ -99,7 +120,7 @@ class HeadMotif:
         for window in self.windows:
             start, end = span(window.position, window.strand, self.offset, len(self.motif))
             score = round(HIGHEST * window.weight / self.windows[0].weight)
-            sites.append(Site(ids[window.sequence], start, end, f"head{self.head}", score, "+-"[window.strand]))
+            sites.append(Site(ids[window.sequence], start, end, self.name, score, "+-"[window.strand]))
         return sites
 
 
@@ -123,7 +144,7 @@ def extract_motifs(
         batch_size: Sequences at a time.
 
     Returns:
-        One for each head, in their order.
+        One for each head in their order; with `recipe.parts`, one for each part of at least `recipe.fewest` windows.
 
     Raises:
         ValueError: What `find_peaks` raises.
@@ -133,7 +154,8 @@ def extract_motifs(
     found = []
     for head in range(peaks.heads):
         windows = best_windows(peaks, sequences, head, flank=recipe.flank, most=recipe.most)
-        found.append(motif_of_windows(head, windows, database=database, recipe=recipe))
+        for part, some in _parted(windows, recipe):
+            found.append(motif_of_windows(head, some, part=part, database=database, recipe=recipe))
     return found
 
 
@@ -162,31 +184,47 @@ def random_control(
             position, strand = int(generator.integers(flank, len(sequence) - flank)), int(generator.integers(2))
             letters = letters_of(sequence, position, strand, flank)
             windows.append(window._replace(position=position, strand=strand, letters=letters))
-        answer.append(motif_of_windows(head.head, windows, database=database, recipe=recipe))
+        answer.append(motif_of_windows(head.head, windows, part=head.part, database=database, recipe=recipe))
     return answer
 
 
 def motif_of_windows(
-    head: int, windows: Sequence[Window], *, database: MotifDatabase | None = None, recipe: Recipe = DEFAULT
+    head: int,
+    windows: Sequence[Window],
+    *,
+    part: int | None = None,
+    database: MotifDatabase | None = None,
+    recipe: Recipe = DEFAULT,
 ) -> HeadMotif:
     """Count windows, drop flanks and search.
 
     Args:
         head: Number of the head.
         windows: Its windows, all of one width, by falling weight.
+        part: Which part of a head's windows they are.
         database: Motifs to compare with.
         recipe: What to count and to drop.
     """
     if not windows:
-        return HeadMotif(head, (), None, None, 0)
+        return HeadMotif(head, (), None, None, 0, part=part)
     aligned = Motif.from_sites([window.letters for window in windows], id=f"head{head}")
     information = aligned.information()
     if len(windows) < recipe.fewest or not (information >= recipe.bits).any():
-        return HeadMotif(head, tuple(windows), aligned, None, 0)
+        return HeadMotif(head, tuple(windows), aligned, None, 0, part=part)
     start, end = trimmed(information, recipe.bits, recipe.min_width)
     motif = Motif(aligned.counts[start:end], id=f"head{head}")
     matches = database.search(motif)[: recipe.matches] if database is not None else []
-    return HeadMotif(head, tuple(windows), aligned, motif, start, tuple(matches))
+    return HeadMotif(head, tuple(windows), aligned, motif, start, tuple(matches), part)
+
+
+def _parted(windows: list[Window], recipe: Recipe) -> list[tuple[int | None, list[Window]]]:
+    """The windows of each part with enough of them; all of them where there is one part, or none has enough."""
+    if recipe.parts == 1 or len(windows) < 2 * recipe.fewest:
+        return [(None, windows)]
+    labels = part_windows([w.letters for w in windows], recipe.parts, np.random.default_rng(recipe.seed))
+    parts = [[w for w, k in zip(windows, labels, strict=True) if k == part] for part in range(labels.max() + 1)]
+    parts = [part for part in parts if len(part) >= recipe.fewest]
+    return list(enumerate(parts)) if len(parts) > 1 else [(None, windows)]
 
 
 def trimmed(information: NDArray[np.float64], bits: float, min_width: int) -> tuple[int, int]:

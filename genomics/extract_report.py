@@ -49,12 +49,12 @@ def heads_table(heads: Sequence[HeadMotif], effects: Sequence[HeadEffect] = ()) 
         heads: What `extract_motifs` answered.
         effects: What `mutate_sites` answered for them; none leaves those columns out.
     """
-    by_head = {effect.head: effect for effect in effects}
+    by_name = {effect.name: effect for effect in effects}
     names = ["head", "sites", "motif", "bits", "best match", "r", "columns", "q"]
     names += ["logit, sites mutated", "elsewhere", "p"] if effects else []
     lines = [f"| {' | '.join(names)} |", "|" + "---|" * len(names)]
     for head in heads:
-        cells = [str(head.head), str(len(head.windows))]
+        cells = [head.name.removeprefix("head"), str(len(head.windows))]
         cells += ["-", "-"] if head.motif is None else [head.motif.consensus, f"{head.information:.1f}"]
         if head.matches:
             best = head.matches[0]
@@ -63,15 +63,15 @@ def heads_table(heads: Sequence[HeadMotif], effects: Sequence[HeadEffect] = ()) 
         else:
             cells += ["-"] * 4
         if effects:
-            effect = by_head.get(head.head)
+            effect = by_name.get(head.name)
             numbers = None if effect is None else (f"{-effect.effect:+.2f}", f"{-effect.control:+.2f}", effect.p_value)
             cells += ["-"] * 3 if numbers is None else [*numbers[:2], f"{numbers[2]:.1e}"]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
-def named(heads: Sequence[HeadMotif], *, q_value: float = 0.01) -> dict[int, str]:
-    """A name for each head with a motif: "head3", with that of its best match where that is significant: "head3_YY1".
+def named(heads: Sequence[HeadMotif], *, q_value: float = 0.01) -> dict[str, str]:
+    """A longer name for each head with a motif, with that of its best match where it is significant: "head3_YY1".
 
     Args:
         heads: What `extract_motifs` answered.
@@ -83,7 +83,7 @@ def named(heads: Sequence[HeadMotif], *, q_value: float = 0.01) -> dict[int, str
             best = head.matches[0] if head.matches else None
             known = best is not None and best.q_value < q_value and best.target.name
             suffix = "_" + "_".join(best.target.name.split()) if best is not None and known else ""
-            names[head.head] = f"head{head.head}{suffix}"
+            names[head.name] = f"{head.name}{suffix}"
     return names
 
 
@@ -105,7 +105,7 @@ def write_heads(heads: Sequence[HeadMotif], folder: str | PathLike[str]) -> list
     for head in heads:
         if head.motif is None:
             continue
-        row = [head.head, names[head.head], head.offset, len(head.motif), len(head.windows), f"{head.information:.2f}"]
+        row = [head.head, names[head.name], head.offset, len(head.motif), len(head.windows), f"{head.information:.2f}"]
         if head.matches:
             m = head.matches[0]
             row += [m.target.id, m.target.name, f"{m.p_value:.3g}", f"{m.q_value:.3g}", f"{m.correlation:.4f}"]
@@ -113,7 +113,7 @@ def write_heads(heads: Sequence[HeadMotif], folder: str | PathLike[str]) -> list
         else:
             row += [""] * 8
         lines.append("\t".join(map(str, row)))
-        motifs.append(Motif(head.motif.counts, id=f"head{head.head}", name=names[head.head].partition("_")[2]))
+        motifs.append(Motif(head.motif.counts, id=head.name, name=names[head.name].partition("_")[2]))
     folder.mkdir(parents=True, exist_ok=True)
     files = [folder / "heads.tsv"]
     write_text(files[0], "\n".join(lines) + "\n")
@@ -128,7 +128,8 @@ def read_extents(path: str | PathLike[str]) -> dict[int, Extent]:
     """Name, offset and width of each head's motif, from a heads.tsv.
 
     Args:
-        path: The file; of its columns head, name, offset and width are read.
+        path: The file; of its columns head, name, offset and width are read. A head stands in one row: extract with
+            `Recipe(parts=1)`.
 
     Raises:
         SequenceFileError: A line is not as `write_heads` writes it; the message begins with "file:line: ".
@@ -146,7 +147,7 @@ def read_extents(path: str | PathLike[str]) -> dict[int, Extent]:
             except (ValueError, IndexError):
                 raise SequenceFileError(path, lines.number, f"expected head, name, offset, width, got {row}") from None
             if head < 0 or width < 1 or not row[1] or head in extents:
-                message = f"expected a new head from 0, a name and a width from 1, got {row[:4]}"
+                message = f"expected another head from 0, a name and a width from 1, got {row[:4]}"
                 raise SequenceFileError(path, lines.number, message)
             extents[head] = Extent(row[1], offset, width)
     if not extents:
@@ -157,8 +158,8 @@ def read_extents(path: str | PathLike[str]) -> dict[int, Extent]:
 def draw_heads(
     heads: Sequence[HeadMotif],
     *,
-    profiles: Mapping[int, NDArray[np.float64]] | None = None,
-    captions: Mapping[int, str] | None = None,
+    profiles: Mapping[str, NDArray[np.float64]] | None = None,
+    captions: Mapping[str, str] | None = None,
     columns: int = 3,
     title: str | None = None,
 ) -> "Figure":
@@ -166,8 +167,8 @@ def draw_heads(
 
     Args:
         heads: What `extract_motifs` answered; those without a motif are left out.
-        profiles: What `site_profile` answered, by head.
-        captions: A second line under the head's number, by head.
+        profiles: What `site_profile` answered, by name.
+        captions: A second line under the head's name, by name.
         columns: Panels side by side.
         title: Above all.
 
@@ -189,7 +190,7 @@ def draw_heads(
         figure.suptitle(title)
     grid = figure.subfigures(rows, columns, squeeze=False)
     for panel, head in zip(grid.flat, shown, strict=False):
-        _draw_head(panel, head, (profiles or {}).get(head.head), (captions or {}).get(head.head))
+        _draw_head(panel, head, (profiles or {}).get(head.name), (captions or {}).get(head.name))
     return figure
 
 
@@ -202,7 +203,7 @@ def _draw_head(panel, head: HeadMotif, profile: NDArray[np.float64] | None, capt
     parts = [2.0] + [1.0] * (profile is not None) + [2.0] * (best is not None)
     axes = list(np.atleast_1d(panel.subplots(len(parts), 1, sharex=True, height_ratios=parts)))
     first, end = 0, len(motif)
-    label = f"head {head.head}: {len(head.windows)} sites, {head.information:.1f} bits"
+    label = f"{head.name}: {len(head.windows)} sites, {head.information:.1f} bits"
     axes[0].set_title(label if caption is None else f"{label}\n{caption}", fontsize=9)
     draw_logo(axes[0], motif)
     if profile is not None:

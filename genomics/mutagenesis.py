@@ -33,7 +33,7 @@ class HeadEffect(NamedTuple):
     """What it does to the logit to mutate the sites of one head.
 
     Args:
-        head: Its number.
+        name: "head3"; with parts "head3a".
         sites: Sites that were mutated: one in a sequence.
         effect: Mean of Delta over the sites; positive where the sites speak for the class.
         control: The same for a stretch of the same width elsewhere in each sequence.
@@ -43,7 +43,7 @@ class HeadEffect(NamedTuple):
         by_head: Mean fall of what each head adds to the logit when these sites are mutated, (H,); they sum to `effect`.
     """
 
-    head: int
+    name: str
     sites: int
     effect: float
     control: float
@@ -100,7 +100,7 @@ def mutate_sites(
         by_head = contribution[:n].mean(0) - contribution[n : n + draws * n].mean(0)
         p = _signed_ranks(fall - elsewhere)
         share = float((fall > elsewhere).mean())
-        effects.append(HeadEffect(head.head, n, float(fall.mean()), float(elsewhere.mean()), p, share, by_head))
+        effects.append(HeadEffect(head.name, n, float(fall.mean()), float(elsewhere.mean()), p, share, by_head))
     return effects
 
 

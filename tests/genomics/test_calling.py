@@ -1,74 +1,106 @@
 import numpy as np
 import pytest
+import torch
 
 from genomics.alphabet import reverse_complement
-from genomics.calling import call_sites, decoy_thresholds
-from genomics.extract import extract_motifs
-from genomics.peaks import Peaks, find_peaks
+from genomics.calling import call_sites, candidates, threshold
+from genomics.extract import Recipe, extract_motifs
+from genomics.peaks import find_peaks
 from genomics.sites import Site
 
 from .test_extract import WORD, planted
 from .toy_detector import ToyDetector, word_matrix
 
-
-def peaks_of(weights):
-    """One head, one peak in a sequence: attention 1, contribution as given."""
-    w = np.array(weights, dtype=np.float32)[:, None, None]
-    zero = np.zeros(w.shape, dtype=np.int64)
-    return Peaks(zero, zero, np.ones_like(w), w, w[:, 0, 0])
+IDS = [f"s{i}" for i in range(100)]
 
 
 def test_the_threshold_by_hand():
-    targets, decoys = peaks_of([9, 8, 7, 6, 5, 4, 3, 2, 1, -1]), peaks_of([6.5, 2.5, 0.5, -3] + [-1] * 6)
-    # Down to 7 no decoy; 6: 1 of 4; 5: 1/5; 4: 1/6; 3: 1/7; 2: 2/8; 1: 2/9.
-    for fdr, threshold in ((0.1, 7), (0.15, 3), (0.17, 3), (0.2, 3), (0.23, 1), (0.5, 1)):
-        assert decoy_thresholds(targets, decoys, fdr).tolist() == [threshold]
-
-
-def test_decoys_are_scaled_to_the_number_of_sequences():
-    targets = peaks_of([4, 3, 2, 1])
-    assert decoy_thresholds(targets, peaks_of([2.5, -1]), 0.5)[0] == 1  # 2 of 4
-    assert decoy_thresholds(targets, peaks_of([2.5] * 4), 0.5)[0] == 3
-    assert decoy_thresholds(targets, peaks_of([5.0]), 0.99)[0] == np.inf
-    assert decoy_thresholds(peaks_of([-1.0]), peaks_of([-1.0]), 0.5)[0] == np.inf
+    targets, decoys = [9, 8, 7, 6, 5, 4, 3, 2, 1], [6.5, 2.5, 0.5]
+    # Down to 7 no decoy; 6: 1 of 4; 5: 1 of 5; 4: 1/6; 3: 1/7; 2: 2/8; 1: 2/9.
+    for fdr, expected in ((0.1, 7), (0.15, 3), (0.2, 3), (0.23, 1), (0.5, 1)):
+        assert threshold(targets, decoys, 1.0, fdr) == expected
+    assert threshold([4, 3, 2, 1], [2.5], 1.0, 0.25) == 1 and threshold([4, 3, 2, 1], [2.5], 1.1, 0.25) == 3
+    assert threshold([4, 3], [5], 1.0, 0.4) == np.inf and threshold([], [5], 1.0, 0.4) == np.inf
+    assert threshold([4, 3], [], 1.0, 0.01) == 3
 
 
 def test_called_sites_are_the_planted_ones_up_to_the_ends():
     texts, places = planted(60, 40, 0)
     model = ToyDetector([word_matrix(WORD)], shift=2)
     heads = extract_motifs(model, texts)
-    ids = [f"s{i}" for i in range(60)]
-    found = call_sites(heads, find_peaks(model, texts), texts, ids, np.array([8.0]))
+    nothing = ["T" * 40] * 60
+    found = call_sites(heads, find_peaks(model, texts), texts, IDS[:60], find_peaks(model, nothing), nothing, fdr=0.05)
     # The peak lies 2 bases beside the word, in the direction of reading; all of them stand within the sequence.
-    expected = [
-        Site(ids[i], start, start + 9, "head0", 1000, "+-"[strand])
-        for i, (start, strand) in enumerate(places)
-        if 0 <= start + 4 + (2, -2)[strand] < 40
-    ]
-    assert len(expected) == 60 and found == expected
+    expected = [Site(IDS[i], s, s + 9, "head0", 1000, "+-"[strand]) for i, (s, strand) in enumerate(places)]
+    assert all(0 <= s + 4 + (2, -2)[strand] < 40 for s, strand in places) and found == expected
 
 
-def test_a_site_over_an_end_is_cut_and_the_threshold_is_kept():
+def test_a_candidate_at_an_end_is_cut_and_scored_by_what_is_there():
     texts, _ = planted(40, 60, 1)
     model = ToyDetector([word_matrix(WORD)])
     heads = extract_motifs(model, texts)
-    short = ["T" * 4 + reverse_complement(WORD) + "T", "TTTT" + WORD[:7] + "AA" + "T", "T" * 14]
-    peaks = find_peaks(model, short)
-    weight = peaks.weight[:, 0, 0]
-    assert weight[0] == pytest.approx(9, rel=1e-3) and weight[1] == pytest.approx(5, rel=1e-3)
-    assert [s.chrom for s in call_sites(heads, peaks, short, list("abc"), np.array([4.0]))] == ["a", "b"]
-    assert [s.chrom for s in call_sites(heads, peaks, short, list("abc"), np.array([6.0]))] == ["a"]
-    assert call_sites(heads, peaks, short, list("abc"), np.array([np.inf])) == []
-    cut = call_sites(heads, peaks, [text[:11] for text in short], list("abc"), np.array([6.0]))
-    assert [(s.start, s.end) for s in cut] == [(4, 11)]
+    peaks = find_peaks(model, ["TTTT" + reverse_complement(WORD) + "T"])
+    bits = heads[0].motif.log_odds.max(1)
+    (whole,) = candidates(heads, peaks, ["TTTT" + reverse_complement(WORD) + "T"])
+    assert whole[:5] == (0, 0, 4, 13, 1) and whole.log_odds == pytest.approx(bits.sum())
+    (cut,) = candidates(heads, peaks, ["TTTT" + reverse_complement(WORD)[:7]])
+    assert cut[:5] == (0, 0, 4, 11, 1) and cut.log_odds == pytest.approx(bits[2:].sum())
+
+
+def test_letters_that_fit_the_background_better_are_no_candidate():
+    texts, _ = planted(40, 60, 1)
+    model = ToyDetector([word_matrix(WORD)])
+    heads = extract_motifs(model, texts)
+    other = "ACGTCGGCC"  # three letters off: the head adds 3 to the logit, the log-odds are negative
+    peaks = find_peaks(model, ["T" * 20 + other + "T" * 20])
+    assert peaks.weight[0, 0, 0] > 2 and candidates(heads, peaks, ["T" * 20 + other + "T" * 20]) == []
+
+
+class TwoWords(ToyDetector):
+    """One head that reads two words: in each sequence it looks at the one with the better score."""
+
+    def look(self, x, lengths=None):
+        look = super().look(x, lengths)
+        best = look.contribution.sum(1).argmax(1)
+        rows = torch.arange(len(x))
+        attention, contribution = look.attention[rows, :, best], look.contribution[rows, :, best]
+        return look._replace(attention=attention[:, :, None], contribution=contribution[:, :, None])
+
+
+def test_a_head_of_two_motifs_is_parted_and_calls_each_with_its_own_extent():
+    second = "GGCATTATCCA"
+    one, places = planted(50, 60, 2)
+    two, others = planted(50, 60, 3, second)
+    model = TwoWords([word_matrix(WORD + "AC"), word_matrix(second)])
+    model.matrices[0, 9:] = 0  # the first word has 9 letters
+    together = extract_motifs(model, one + two, recipe=Recipe(most=100))
+    heads = extract_motifs(model, one + two, recipe=Recipe(most=100, parts=4))
+    assert len(together) == 1 and [head.name for head in heads] == ["head0a", "head0b"]
+    assert {head.motif.consensus for head in heads} == {WORD, second}
+    decoys = ["T" * 60] * 10
+    peaks, false = find_peaks(model, one + two), find_peaks(model, decoys)
+    sites = call_sites(heads, peaks, one + two, IDS, false, decoys)
+    truth = [(IDS[i], s, s + 9, "+-"[k]) for i, (s, k) in enumerate(places)]
+    truth += [(IDS[50 + i], s, s + 11, "+-"[k]) for i, (s, k) in enumerate(others)]
+    assert {(s.chrom, s.start, s.end, s.strand) for s in sites} == set(truth)
+    of_second = next(head.name for head in heads if head.motif.consensus == second)
+    assert all((site.name == of_second) == (int(site.chrom[1:]) >= 50) for site in sites)
+
+
+def test_of_heads_that_find_the_same_site_one_calls_it():
+    texts, places = planted(60, 40, 4)
+    model = ToyDetector([word_matrix(WORD), word_matrix(WORD)])
+    heads = extract_motifs(model, texts)
+    assert len(heads) == 2
+    sites = call_sites(heads, find_peaks(model, texts), texts, IDS[:60], find_peaks(model, ["T" * 40]), ["T" * 40])
+    assert [(site.start, site.end) for site in sites] == [(s, s + 9) for s, _ in places]
 
 
 def test_errors():
-    one = peaks_of([1.0])
+    texts, _ = planted(30, 40, 0)
+    model = ToyDetector([word_matrix(WORD)])
+    heads, peaks = extract_motifs(model, texts), find_peaks(model, texts)
     with pytest.raises(ValueError, match="fdr: expected 0 < fdr < 1, got 1"):
-        decoy_thresholds(one, one, 1)
-    two = Peaks(
-        *(np.repeat(part, 2, axis=1) for part in (one.position, one.strand, one.attention)), one.weight, one.logits
-    )
-    with pytest.raises(ValueError, match="decoys: expected 2 heads, got 1"):
-        decoy_thresholds(two, one)
+        call_sites(heads, peaks, texts, IDS[:30], peaks, texts, fdr=1)
+    with pytest.raises(ValueError, match="decoys: expected at least one, got none"):
+        call_sites(heads, peaks, texts, IDS[:30], peaks, [])

@@ -49,7 +49,7 @@ def test_the_files_come_back(extracted, tmp_path):
     _, _, heads = extracted
     files = write_heads(heads, tmp_path / "new")
     assert [path.name for path in files] == ["heads.tsv", "motifs.meme", "motifs.jaspar"]
-    assert named(heads) == {0: "head0_the_word"}
+    assert named(heads) == {"head0": "head0_the_word"}
     assert read_extents(files[0]) == {0: Extent("head0_the_word", -4, 9)}
     columns, row = (line.split("\t") for line in files[0].read_text().splitlines())
     assert dict(zip(columns, row, strict=True))["match_name"] == "the word"
@@ -70,7 +70,7 @@ def test_the_files_come_back(extracted, tmp_path):
         ("a\tb\n", 1, "the columns head name offset width, got 'a b'"),
         ("head\tname\toffset\twidth\n0\tx\t-4\n", 2, "head, name, offset, width"),
         ("head\tname\toffset\twidth\n0\tx\t-4\tnine\n", 2, "head, name, offset, width"),
-        ("head\tname\toffset\twidth\n0\tx\t-4\t9\n0\ty\t-4\t9\n", 3, "a new head from 0"),
+        ("head\tname\toffset\twidth\n0\tx\t-4\t9\n0\ty\t-4\t9\n", 3, "another head from 0"),
         ("head\tname\toffset\twidth\n0\tx\t-4\t0\n", 2, "a width from 1"),
     ],
 )
@@ -84,7 +84,7 @@ def test_errors_of_heads_tsv_name_the_line(tmp_path, text, line, message):
 def test_the_picture(extracted, tmp_path):
     model, texts, heads = extracted
     profile = site_profile(model, texts, heads[0])
-    figure = draw_heads(heads, profiles={0: profile}, captions={0: "as planted"}, title="toy")
+    figure = draw_heads(heads, profiles={"head0": profile}, captions={"head0": "as planted"}, title="toy")
     assert isinstance(figure, Figure)
     logo, bars, match = figure.subfigs[0].axes
     assert logo.get_title().splitlines()[1] == "as planted" and "the word W1.2" in match.get_title()

@@ -23,7 +23,7 @@ def test_the_effect_of_mutating_a_word_by_hand(toy):
     """A site whose nine letters are all replaced scores -36; the best that is left decides the new logit."""
     model, texts, heads = toy
     (effect,) = mutate_sites(model, texts, heads, np.random.default_rng(0), most=20, draws=2)
-    assert effect.head == 0 and effect.sites == 20 and effect.greater == 1
+    assert effect.name == "head0" and effect.sites == 20 and effect.greater == 1
     rng = np.random.default_rng(0)
     places = []
     for window in heads[0].windows[:20]:
