@@ -63,7 +63,10 @@ class Clockwork:
             clock: Clock = "relative"
         elif pa.types.is_timestamp(kind) or pa.types.is_date(kind):
             clock = "utc" if pa.types.is_timestamp(kind) and kind.tz is not None else "naive"
-            stamps = column.cast(pa.timestamp("us", kind.tz if clock == "utc" else None)).cast(pa.int64())
+            fine = pa.types.is_timestamp(kind) and kind.unit == "ns"  # what lies below a microsecond is cut off
+            stamps = column.cast(pa.timestamp("us", kind.tz if clock == "utc" else None), safe=not fine).cast(
+                pa.int64()
+            )
             hours = stamps.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False) / 3.6e9
         else:
             raise ValueError(f"{where(0)}: expected times as numbers, timestamps or text, got {kind}")

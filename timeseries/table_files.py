@@ -107,9 +107,17 @@ def _parquet(path: Path, columns: list[str], bar: "tqdm[None]") -> Iterator[Rows
     with pyarrow.parquet.ParquetFile(path) as file:
         rows = max(file.metadata.num_rows, 1)
         for batch in file.iter_batches(ROWS, columns=columns):
-            yield Rows(path, done, batch.select(columns))
+            yield Rows(path, done, _plain(batch.select(columns)))
             before, done = done, done + batch.num_rows
             bar.update(size * done // rows - size * before // rows)
+
+
+def _plain(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """Text as large_string where it is stored as views, which few functions of Arrow take."""
+    fields = [
+        field.with_type(pa.large_string()) if pa.types.is_string_view(field.type) else field for field in batch.schema
+    ]
+    return batch.cast(pa.schema(fields))
 
 
 def _text(path: Path, columns: list[str], bar: "tqdm[None]") -> Iterator[Rows]:

@@ -103,6 +103,21 @@ def test_dates_become_hours_on_their_clock(tmp_path: Path) -> None:
         assert table.subjects.tolist() == ["1"]
 
 
+def test_parquet_of_other_writers(tmp_path: Path) -> None:
+    """Text as views or dictionaries, whole numbers as subjects, times to the nanosecond."""
+    columns = {
+        "subject": pa.array([2**40, 7], pa.uint64()),
+        "time": pa.array([1_000_000_000_000_000_001, None], pa.timestamp("ns")),
+        "code": pa.array(["a", "b"], pa.string_view()),
+        "value": pa.array(["3", "x"]).dictionary_encode(),
+        "unit": pa.array(["u", None], pa.large_string()).dictionary_encode(),
+    }
+    pq.write_table(pa.table(columns), tmp_path / "e.parquet")
+    table, report = read_table(tmp_path / "e.parquet", TableRules(empty_time="drop"))
+    assert table.subjects.tolist() == [str(2**40), "7"] and table.time.tolist() == [1e9 / 3600]
+    assert table.value.tolist() == [3] and table.units == ("u",) and report.dropped == {"empty time": 1}
+
+
 @pytest.mark.parametrize(("unit", "factor"), [("seconds", 1 / 3600), ("minutes", 1 / 60), ("days", 24)])
 def test_the_unit_of_plain_times(tmp_path: Path, unit: str, factor: float) -> None:
     table, _ = read_table(write(tmp_path, "subject,time,code\np,30,a\n"), TableRules(time_unit=unit))
