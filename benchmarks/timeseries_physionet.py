@@ -198,10 +198,12 @@ def judge(arguments: argparse.Namespace, recipe: dict[str, Any]) -> str:
     runs = {name: [found[name] for found in baselines] for name in baselines[0]}
     info: dict[str, Trained] = {}
     kept: dict[str, list[Trained]] = {}
-    for name, (_, seeds) in VARIANTS.items():
-        if not arguments.variants or name in arguments.variants:
-            kept[name] = [bench.trained(name, seed) for seed in range(min(seeds, arguments.seeds))]
-            runs[name], info[name] = [model.logits for model in kept[name]], kept[name][0]
+    for seed in range(arguments.seeds):
+        for name, (_, seeds) in VARIANTS.items():
+            if seed < seeds and (not arguments.variants or name in arguments.variants):
+                kept.setdefault(name, []).append(bench.trained(name, seed))
+    for name, models in kept.items():
+        runs[name], info[name] = [model.logits for model in models], models[0]
     parts = ["```", *lines, "```", "", table(runs, test.target, info), ""]
     parts += [ensembles(runs, test.target, test.subjects, arguments.repeats), ""]
     if FUSED in kept and len(kept[FUSED]) > 1:

@@ -173,6 +173,12 @@ class EventModel(nn.Module):
         answer = self.encoder(self.dropout(x), mask=mask, bias=bias, need=need)
         return (answer.out, answer.layers) if isinstance(answer, EncoderOutput) else (answer, ())
 
+    def event_state(self, states: Tensor, keep: Tensor) -> Tensor:
+        """The state of the query, with the pooled tokens where there is a pooling: (B, dim)."""
+        if self.pool is None:
+            return states[:, -1]
+        return self.state(torch.cat([states[:, -1], self.pool(states, mask=masks.Padding(keep))], 1))
+
     def read(self, states: Tensor, keep: Tensor, summary: Tensor | None = None) -> EventOutput:
         """Logits from the states of the tokens.
 
@@ -184,9 +190,7 @@ class EventModel(nn.Module):
         Shapes:
             states: (B, L, dim); keep: (B, L); summary: (B, 2 summaries).
         """
-        event = states[:, -1]
-        if self.pool is not None:
-            event = self.state(torch.cat([event, self.pool(states, mask=masks.Padding(keep))], 1))
+        event = self.event_state(states, keep)
         events = self.event_head(self.dropout(event))
         if not self.summaries:
             return EventOutput(events)

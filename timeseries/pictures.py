@@ -1,5 +1,6 @@
 """Pictures of an evaluation and of a model: reliability, net benefit, half-lives, attention over a timeline."""
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -69,7 +70,11 @@ def decision_figure(curves: Mapping[str, DecisionCurve], title: str) -> "Figure"
 
 
 def half_life_figure(
-    half_lives: Sequence[np.ndarray], start: Sequence[float], title: str, planted: Sequence[float] | None = None
+    half_lives: Sequence[np.ndarray],
+    start: Sequence[float],
+    title: str,
+    planted: Sequence[float] | None = None,
+    names: Sequence[str] | None = None,
 ) -> "Figure":
     """Half-life of every head, one point a seed, beside where it started.
 
@@ -77,7 +82,8 @@ def half_life_figure(
         half_lives: Of every seed, in hours.
         start: Of every head, in hours.
         title: Stands above.
-        planted: True half-lives, drawn as lines.
+        planted: True half-life of every head, drawn as a line.
+        names: Of the heads of one block; default: their numbers.
 
     Shapes:
         half_lives: (blocks, heads) each; start: (heads,)
@@ -86,7 +92,7 @@ def half_life_figure(
     seeds, blocks, heads = values.shape
     figure = _figure(1.2 * blocks * heads + 3.2, 4.6)
     axis = figure.subplots()
-    names = []
+    ticks = []
     for block in range(blocks):
         for head in range(heads):
             place = block * heads + head
@@ -105,11 +111,12 @@ def half_life_figure(
                 label="where it started" * last,
             )
             spread = f" ± {mine.std(ddof=1):.2g}" if seeds > 1 else ""
-            names.append(f"block {block + 1}\nhead {head + 1}\n{mine.mean():.3g}{spread} h")
+            name = f"block {block + 1}\nhead {head + 1}" if names is None else names[head]
+            ticks.append(f"{name}\n{mine.mean():.3g}{spread} h")
     for k, value in enumerate(planted or ()):
-        axis.axhline(value, color="C3", linewidth=1, label="planted" if k == 0 else None)
-    axis.set_xticks(range(len(names)), names, fontsize=9)
-    axis.set(yscale="log", ylabel="half-life (hours, log scale)", title=title, xlim=(-0.6, len(names) - 0.4))
+        axis.plot([k - 0.3, k + 0.3], [value] * 2, color="C3", linewidth=1.5, label="planted" if k == 0 else None)
+    axis.set_xticks(range(len(ticks)), ticks, fontsize=9)
+    axis.set(yscale="log", ylabel="half-life (hours, log scale)", title=title, xlim=(-0.6, len(ticks) - 0.4))
     axis.legend(frameon=False, fontsize=9, loc="upper left")
     axis.grid(axis="y", alpha=0.3)
     return figure
@@ -137,27 +144,41 @@ class Timeline(NamedTuple):
     codes: tuple[str, ...]
 
 
-def timeline_figure(timeline: Timeline, caption: str) -> "Figure":
+def timeline_figure(timeline: Timeline, caption: str, hours: float = 1.0) -> "Figure":
     """Events above, attention per head in the middle, effect of leaving a token out below, on one axis of time.
 
     Args:
         timeline: One sample.
         caption: Stands below, such as the verdict of the faithfulness check.
+        hours: Of a unit of the axis: 1, or 8766 for years.
+
+    Raises:
+        ValueError: Another unit than hours, days or years.
     """
+    units = {1.0: "hours", 24.0: "days", 8766.0: "years"}
+    if hours not in units:
+        raise ValueError(f"hours: expected one of {', '.join(f'{unit:g}' for unit in units)}, got {hours}")
     heads = len(timeline.attention)
     figure = _figure(10, 3.4 + 0.23 * len(timeline.codes) + 0.3 * heads + 1.2)
     above, middle, below = figure.subplots(
         3, 1, sharex=True, height_ratios=[max(2.0, 0.23 * len(timeline.codes)), 0.5 + 0.3 * heads, 1.8]
     )
     dots = above.scatter(
-        timeline.events, timeline.code, c=timeline.score, cmap="coolwarm", vmin=-2.6, vmax=2.6, s=14, linewidths=0
+        timeline.events / hours,
+        timeline.code,
+        c=timeline.score,
+        cmap="coolwarm",
+        vmin=-2.6,
+        vmax=2.6,
+        s=14,
+        linewidths=0,
     )
     above.set_yticks(range(len(timeline.codes)), timeline.codes, fontsize=8)
     above.set_ylim(len(timeline.codes) - 0.5, -0.5)
     above.grid(axis="y", alpha=0.2)
     figure.colorbar(dots, ax=above, label="normal score of the value", pad=0.01)
     above.set_title(f"{timeline.name}: predicted {timeline.probability:.2f}, outcome {timeline.target:g}")
-    edges = _edges(timeline.time)
+    edges = _edges(timeline.time / hours)
     shown = middle.pcolormesh(edges, np.arange(heads + 1), timeline.attention, cmap="inferno", vmin=0)
     middle.set_yticks(np.arange(heads) + 0.5, [f"head {k + 1}" for k in range(heads)], fontsize=9)
     middle.set_ylim(heads, 0)
@@ -166,10 +187,10 @@ def timeline_figure(timeline: Timeline, caption: str) -> "Figure":
     width = np.diff(edges)
     below.bar(edges[:-1], timeline.effect, width=width, align="edge", color="C0", edgecolor="white", linewidth=0.5)
     below.axhline(0, color="black", linewidth=0.8)
-    below.set(xlabel="hours before the prediction", ylabel="change of log-odds")
+    below.set(xlabel=f"{units[hours]} before the prediction", ylabel="change of log-odds")
     below.set_title("What the prediction loses when a token is left out (positive: the token raised it)", fontsize=10)
     below.grid(alpha=0.3)
-    figure.supxlabel(caption, fontsize=9)
+    figure.supxlabel(textwrap.fill(caption, 120), fontsize=9)
     return figure
 
 
