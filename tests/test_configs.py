@@ -97,6 +97,61 @@ def promoters(folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return ["--data.positives", str(positives), "--data.negatives", str(negatives)]
 
 
+NO_BASELINES = ["--model.baselines", "false"]  # five folds of 400 trees: tests/timeseries has them on small data
+
+
+def nafld(folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    return NO_BASELINES
+
+
+def synthetic(folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    return [*NO_BASELINES, "--data.count", "120"]
+
+
+def physionet2012(folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    from tests.timeseries.event_fakes import write_physionet
+
+    write_physionet(write_physionet(folder, "a", 40), "b", 20, first=101, seed=1)
+    return ["--data.root", str(folder), *NO_BASELINES]
+
+
+def meds(folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    from tests.timeseries.event_fakes import write_meds
+
+    return ["--data.root", str(write_meds(folder, 80)), "--data.min_subjects", "1", *NO_BASELINES]
+
+
+def events(folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    from tests.timeseries.event_fakes import write_table
+
+    path, labels = write_table(folder, 80)
+    return ["--data.path", str(path), "--data.labels", str(labels), *NO_BASELINES]
+
+
+def physionet2012(folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    from tests.timeseries.event_fakes import write_physionet
+
+    root = write_physionet(write_physionet(folder, "a", 40), "b", 30, first=100)
+    return ["--data.root", str(root), "--model.baselines", "false"]
+
+
+def meds(folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    from tests.timeseries.event_fakes import write_meds
+
+    return ["--data.root", str(write_meds(folder, 60)), "--data.min_subjects", "2", "--model.baselines", "false"]
+
+
+def events(folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    from tests.timeseries.event_fakes import write_table
+
+    table, labels = write_table(folder, 60)
+    return ["--data.path", str(table), "--data.labels", str(labels), "--model.baselines", "false"]
+
+
+def synthetic(folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    return ["--data.count", "120"]
+
+
 DATA: dict[str, Callable[[Path, pytest.MonkeyPatch], list[str]]] = {
     "genomics/planted": planted,
     "genomics/chip": chip,
@@ -104,11 +159,20 @@ DATA: dict[str, Callable[[Path, pytest.MonkeyPatch], list[str]]] = {
     "vision/medmnist": medmnist,
     "vision/imagefolder": imagefolder,
     "vision/cifar10": cifar10,
+    "timeseries/nafld": nafld,
+    "timeseries/synthetic": synthetic,
+    "timeseries/physionet2012": physionet2012,
+    "timeseries/meds": meds,
+    "timeseries/events": events,
     "graphs/planetoid": planetoid,
     "graphs/saved": saved,
     "graphs/supply_chain": supply_chain,
     "graphs/input_output": input_output,
     "graphs/supplygraph": supplygraph,
+    "timeseries/events": events,
+    "timeseries/meds": meds,
+    "timeseries/physionet2012": physionet2012,
+    "timeseries/synthetic": synthetic,
 }
 
 

@@ -1,5 +1,6 @@
 import csv
 import json
+from functools import partial
 
 import lightning as L
 import numpy as np
@@ -13,6 +14,7 @@ from core.training.cli import main
 from timeseries import EventClassificationTask, EventEnsemble, EventSamples, Split, SyntheticEvents, load_task
 from timeseries.data.base import EventDataModule, LoadedEvents
 from timeseries.recipe import create, pretrain, train
+from timeseries.tabular import TabularBaselines
 
 from .event_fakes import drawn, samples
 
@@ -189,7 +191,8 @@ def config(tmp_path, **more):
     return ["--config", str(path), "--trainer.default_root_dir", str(tmp_path / "runs")]
 
 
-def test_from_the_command_line_to_a_table(tmp_path, capsys):
+def test_from_the_command_line_to_a_table(tmp_path, monkeypatch):
+    monkeypatch.setattr("timeseries.tabular.TabularBaselines", partial(TabularBaselines, folds=2, trees=5))
     options = config(tmp_path)
     main(["fit", *options])
     run = tmp_path / "runs" / "run" / "version_0"
