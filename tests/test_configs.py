@@ -128,30 +128,6 @@ def events(folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return ["--data.path", str(path), "--data.labels", str(labels), *NO_BASELINES]
 
 
-def physionet2012(folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    from tests.timeseries.event_fakes import write_physionet
-
-    root = write_physionet(write_physionet(folder, "a", 40), "b", 30, first=100)
-    return ["--data.root", str(root), "--model.baselines", "false"]
-
-
-def meds(folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    from tests.timeseries.event_fakes import write_meds
-
-    return ["--data.root", str(write_meds(folder, 60)), "--data.min_subjects", "2", "--model.baselines", "false"]
-
-
-def events(folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    from tests.timeseries.event_fakes import write_table
-
-    table, labels = write_table(folder, 60)
-    return ["--data.path", str(table), "--data.labels", str(labels), "--model.baselines", "false"]
-
-
-def synthetic(folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    return ["--data.count", "120"]
-
-
 DATA: dict[str, Callable[[Path, pytest.MonkeyPatch], list[str]]] = {
     "genomics/planted": planted,
     "genomics/chip": chip,
@@ -169,10 +145,6 @@ DATA: dict[str, Callable[[Path, pytest.MonkeyPatch], list[str]]] = {
     "graphs/supply_chain": supply_chain,
     "graphs/input_output": input_output,
     "graphs/supplygraph": supplygraph,
-    "timeseries/events": events,
-    "timeseries/meds": meds,
-    "timeseries/physionet2012": physionet2012,
-    "timeseries/synthetic": synthetic,
 }
 
 
