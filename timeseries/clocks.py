@@ -34,9 +34,9 @@ class Clockwork:
     def __init__(self, unit: str = "hours") -> None:
         if unit not in UNITS:
             raise ValueError(f"time_unit: expected one of {', '.join(UNITS)}, got {unit!r}")
-        self.scale, self.clock = UNITS[unit], None
-        self._first = ""
+        self.scale = UNITS[unit]
         self.clock: Clock | None = None
+        self._first = ""
 
     def hours(self, column: pa.Array, where: Callable[[int], str]) -> np.ndarray:
         """Hours of each time; NaN where there is none.
@@ -64,10 +64,8 @@ class Clockwork:
         elif pa.types.is_timestamp(kind) or pa.types.is_date(kind):
             clock = "utc" if pa.types.is_timestamp(kind) and kind.tz is not None else "naive"
             fine = pa.types.is_timestamp(kind) and kind.unit == "ns"  # what lies below a microsecond is cut off
-            stamps = column.cast(pa.timestamp("us", kind.tz if clock == "utc" else None), safe=not fine).cast(
-                pa.int64()
-            )
-            hours = stamps.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False) / 3.6e9
+            stamps = column.cast(pa.timestamp("us", kind.tz if clock == "utc" else None), safe=not fine)
+            hours = stamps.cast(pa.int64()).cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False) / 3.6e9
         else:
             raise ValueError(f"{where(0)}: expected times as numbers, timestamps or text, got {kind}")
         self._hold(clock, int(column.is_valid().index(True).as_py()), where)
@@ -92,16 +90,18 @@ class Clockwork:
         words = column.to_pylist()
         for row, word in enumerate(words):
             if word is not None:
-                self._hold(_clock_of(word, where(row)), row, where)
+                clock = _clock_of(word)
+                if clock is None:
+                    hint = "" if _ZONE.search(word) is None else " (a zone is written Z or +01:00)"
+                    raise ValueError(
+                        f"{where(row)}: expected a number or a date and time in ISO 8601{hint}, got {word!r}"
+                    )
+                self._hold(clock, row, where)
         raise ValueError(f"{where(0)}: expected times of one kind, got several")
 
 
-def _clock_of(word: str, where: str) -> Clock:
-    """The clock of one time.
-
-    Raises:
-        ValueError: It is no time.
-    """
+def _clock_of(word: str) -> Clock | None:
+    """The clock of one time; None if it is no time."""
     clocks: tuple[tuple[Clock, pa.DataType], ...] = (
         ("relative", pa.float64()),
         ("naive", pa.timestamp("us")),
@@ -113,5 +113,4 @@ def _clock_of(word: str, where: str) -> Clock:
         except pa.ArrowInvalid:
             continue
         return clock
-    hint = "" if _ZONE.search(word) is None else " (a zone is written Z or +01:00)"
-    raise ValueError(f"{where}: expected a number or a date and time in ISO 8601{hint}, got {word!r}")
+    return None

@@ -112,6 +112,7 @@ class EventDataModule(DataModule, ABC):
         self.samples: dict[str, EventSamples] = {}
         self.reports: tuple[Any, ...] = ()
         self._told = False
+        self._names: list[str] = []
 
     @abstractmethod
     def load(self) -> LoadedEvents:
@@ -129,14 +130,15 @@ class EventDataModule(DataModule, ABC):
                     f"{type(self).__name__}: expected a target for every sample, got {unknown} without; with all_test "
                     "they can be predicted"
                 )
-            self.raw, self.reports = loaded.samples, loaded.reports
+            samples = loaded.samples
             if self.all_test:
                 nobody = np.zeros(0, dtype=np.int64)
-                self.split = Split(self.raw.subjects, nobody, nobody, np.arange(len(self.raw)))
-                vocabulary = Vocabulary(self.raw.codes, self.raw.static_names)  # until the model lays its own over it
+                split = Split(samples.subjects, nobody, nobody, np.arange(len(samples)))
+                vocabulary = Vocabulary(samples.codes, samples.static_names)  # until the model lays its own over it
             else:
-                self.split = loaded.split or self.draw(self.raw)
-                vocabulary = self.fit_vocabulary(self.raw, self.split)
+                split = loaded.split or self.draw(samples)
+                vocabulary = self.fit_vocabulary(samples, split)
+            self.raw, self.split, self.reports, self._names = samples, split, loaded.reports, samples.ids()
             self.use_vocabulary(vocabulary)
         adapt = getattr(getattr(self.trainer, "lightning_module", None), "adapt_to", None)
         if callable(adapt):
@@ -209,8 +211,8 @@ class EventDataModule(DataModule, ABC):
 
     def names_of(self, index: torch.Tensor) -> list[str]:
         """Identifiers of items, by their `index`."""
-        names = self._names = getattr(self, "_names", None) or self._ready()[0].ids()
-        return [names[int(item)] for item in index]
+        self._ready()
+        return [self._names[int(item)] for item in index]
 
     def fingerprint(self) -> str:
         """A hash of all samples."""
