@@ -237,6 +237,9 @@ class GraphAttention(EdgeMessages):
         Args:
             conv: PyG's layer, initialised.
             options: Further options of this layer, such as structure.
+
+        Raises:
+            ValueError: With these options there is no place for one of the weights.
         """
         layer = cls(
             conv.in_channels,
@@ -253,8 +256,10 @@ class GraphAttention(EdgeMessages):
         names = dict(layer.named_parameters())
         with torch.no_grad():
             for name, parameter in conv.named_parameters():
-                if name in names:  # PyG keeps lin_skip where root_weight is off
+                if name in names:
                     names[name].copy_(parameter)
+                elif conv.root_weight or not name.startswith("lin_skip"):  # which PyG keeps where it is not used
+                    raise ValueError(f"options: expected ones that leave {name} in its place, got {options}")
         return layer.train(conv.training)
 
     def extra_repr(self) -> str:

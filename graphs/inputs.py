@@ -124,6 +124,10 @@ def checked(
     edges = graph.edge_index.shape[1]
     attributes = None if edge_dim is None else (edges, edge_dim)
     _expect("edge_attr", graph.edge_attr, attributes)
+    for name in ("edge_attr", "edge_weight"):
+        value = getattr(graph, name)
+        if isinstance(value, Tensor) and not value.is_floating_point():
+            raise TypeError(f"{name}: expected a floating-point tensor, got {value.dtype}")
     _expect("edge_type", graph.edge_type, (edges,) if relations else None)
     if graph.edge_type is not None:
         _expect_integer("edge_type", graph.edge_type)

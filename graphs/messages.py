@@ -147,6 +147,8 @@ class EdgeMessages(nn.Module):
             pull = torch.einsum("nhc,hcf->nhf", q, weight) * self.out_channels**-0.5
             by_edge.append((pull[graph.edge_index[1]] * graph.edge_attr[:, None]).sum(dim=-1))
         if self.structural.log_weight is not None:
+            if self.relations and self.relation_heads is None and not bool((graph.edge_weight > 0).all()):
+                raise ValueError("edge_weight: expected numbers above 0 with relations, whose biases add up, got 0")
             by_edge.append(self.structural.of_weights(graph.edge_weight))
         if self.structural.relation is not None:
             by_edge.append(self.structural.relation[graph.edge_type])

@@ -96,7 +96,8 @@ class NodeData(DataModule, ABC):
         split_seed: Of the drawing.
         normalize_features: Divide the features of each node by their sum (bags of words); a node without any stays 0.
         hops: Count shortest paths up to this length beforehand, for models that ask for them; 0 for none.
-        fanouts: Neighbours to draw for the targets, for these neighbours, and so on; -1 for all.
+        fanouts: Neighbours to draw for the targets, for these neighbours, and so on, a number for each layer of the
+            model; -1 for all.
         batch_size: Targets per step, with `fanouts`.
         options: Of `core.training.DataModule`.
 

@@ -157,8 +157,9 @@ def test_two_neighbours_by_hand():
     assert answer[:, 0].tolist() == pytest.approx([0, 0, 60.0])  # an edge of weight 0 is none
 
 
-def test_a_weight_of_zero_has_no_gradient_of_nan():
-    layer = GraphAttention(2, 2, structure=("log_weight",))
+@pytest.mark.parametrize("gate", [None, "mass"])
+def test_a_weight_of_zero_has_no_gradient_of_nan(gate):
+    layer = GraphAttention(2, 2, structure=("log_weight",), gate=gate)
     weight = torch.tensor([0.0, 0.0, 1.0, 2.0, 0.0, 1.0])
     layer(torch.randn(4, 2), DIAMOND, edge_weight=weight).sum().backward()
     assert all(p.grad is None or p.grad.isfinite().all() for p in layer.parameters())
@@ -397,6 +398,7 @@ def test_hops_are_counted_if_they_are_not_given():
         ({"edge_weight": torch.ones(2)}, ValueError, "edge_weight: expected None: this layer takes none"),
         ({"batch": torch.zeros(3, dtype=torch.long)}, ValueError, r"batch: expected \(4,\), got \(3,\)"),
         ({"batch": torch.zeros(4)}, TypeError, "batch: expected integers"),
+        ({"edge_weight": torch.ones(2, dtype=torch.long)}, TypeError, "edge_weight: expected a floating-point tensor"),
         ({"degree": torch.zeros(2)}, ValueError, r"degree: expected \(4,\)"),
     ],
 )
@@ -502,3 +504,17 @@ def test_single_precision_and_autocast_stay_near(name):
     with torch.autocast("cpu", torch.bfloat16):
         low = layer(batch)
     assert (low.double() - wide).norm() < 0.02 * wide.norm()
+
+
+def test_weights_of_zero_and_relations_that_add_up_exclude_each_other():
+    layer = GraphAttention(2, 2, structure=("log_weight",), relations=2)
+    given = {"edge_type": torch.arange(6) % 2, "edge_weight": torch.tensor([0.0, 1.0, 1.0, 1.0, 1.0, 1.0])}
+    with pytest.raises(ValueError, match="edge_weight: expected numbers above 0 with relations"):
+        layer(torch.randn(4, 2), DIAMOND, **given)
+    own = GraphAttention(2, 2, 2, structure=("log_weight",), relations=2, relation_heads=[0, 1])
+    assert own(torch.randn(4, 2), DIAMOND, return_attention=True, **given).edge_weights[0].tolist() == [0.0, 0.0]
+
+
+def test_weights_without_a_place_are_not_lost():
+    with pytest.raises(ValueError, match="leave lin_key"):
+        GraphAttention.from_transformer_conv(TransformerConv(3, 2), shared_projection=True)
