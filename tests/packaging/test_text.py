@@ -13,6 +13,7 @@ from core import biases, masks
 from .tree import ROOT, tracked
 
 PAGES = [path for path in tracked() if path.suffix == ".md"]
+FOLDERS = "configs|demos|benchmarks|tests|docs|core|vision|genomics|graphs|timeseries"
 TARGETS = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE))
 MACHINE = re.compile(r"(?<![\w.:/-])/(" + "|".join(("work", "root", "opt", "home")) + r")(/|\b)")
 """Absolute paths of one machine."""
@@ -41,7 +42,7 @@ def test_targets_configs_and_scripts_that_a_page_names_exist(page):
     missing = []
     for command in commands(page):
         missing += [f"make {t}" for t in re.findall(r"\bmake ([a-z]+)\b", command) if t not in TARGETS]
-        files = re.findall(r"\b((?:configs|demos|benchmarks|tests|docs|core|vision|genomics|graphs|timeseries)/[\w/.-]+\.(?:py|yaml|md))", command)
+        files = re.findall(rf"\b((?:{FOLDERS})/[\w/.-]+\.(?:py|yaml|md))", command)
         missing += [file for file in files if not (ROOT / file).is_file() and file != "docs/benchmarks.md"]
     assert not missing
 
