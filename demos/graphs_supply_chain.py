@@ -67,7 +67,7 @@ def train(hops: int, seed: int, economies: int, epochs: int) -> SupplyChainTask:
         enable_progress_bar=False,
         enable_model_summary=False,
     )
-    trainer.fit(task, SyntheticEconomy(economies, 1, max_sectors=50, seed=seed))
+    trainer.fit(task, SyntheticEconomy(economies, 1, seed=seed))
     return task.eval()
 
 

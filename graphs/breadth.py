@@ -13,7 +13,8 @@ all suppliers alike, and gates that are positive combinations of the multipliers
 Let P (H x K) be the shares of the relations in each head's attention. An exact answer needs W' P = I. With fewer heads
 than relations that is impossible: at least the sum of the K - H smallest eigenvalues of E[m m'] stays unexplained (for
 groups of equal variance). With H = K, two matrices without negative entries are each other's inverse only if each is a
-permutation up to scale, so each head *must* become one relation: what is found is not one of many equivalent solutions.
+permutation up to scale, so in an exact answer each head is one relation: what is found is not one of many equivalent
+solutions. Gates of any sign (`signed`) have no such proof; what training finds with them is measured, not derived.
 """
 
 from collections.abc import Sequence
@@ -142,7 +143,7 @@ class BreadthModel(nn.Module):
         dim: Features of queries and keys.
         hidden: Units of the two-layer encoder of node features, before queries and keys.
         masked: The control: head r is confined to the edges of relation r.
-        signed: The other control: gates of any sign, W free; heads may then be mixtures that the gates take apart.
+        signed: The other control: gates of any sign, W free; mixtures of relations could then be taken apart.
 
     Shapes:
         answer: (buyers, b)

@@ -254,6 +254,6 @@ def draw_relations(
                 axis.text(column, head, f"{value:.2f}", ha="center", va="center", color="white" if value > 0.6 else "k")
         axis.set_xticks(range(len(relations)), relations, rotation=30)
         axis.set_yticks(range(len(matching.mass)), [f"head {head + 1}" for head in range(len(matching.mass))])
-        axis.set_title(f"{name}\nmatched mass {matching.mean:.3f}", fontsize=10)
+        axis.set_title(f"{name}\nmatched mass {float(matching.matched[matching.head >= 0].mean()):.3f}", fontsize=10)
     figure.colorbar(shown, ax=axes[-1], label="share of the head's attention")
     save(figure, path)

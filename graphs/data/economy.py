@@ -19,7 +19,8 @@ class SyntheticEconomy(FlowDataModule):
         economies: In the training part.
         held_out: In the validation part, and as many in the test part.
         shocks: "unit" (one of size 1 at every sector) or "sparse" (lognormal sizes at 1 to `hit` sectors).
-        count: Sparse shocks per economy.
+        count: Shocks of a training economy: sparse ones, or unit shocks at as many sectors, drawn without repetition.
+            Validation and test have as many sparse shocks, and a unit shock at every sector.
         hit: Sectors that a sparse shock hits at most.
         observed: Share of sectors of a training economy whose answers are known; the others are masked. Validation
             and test know all.
@@ -45,7 +46,7 @@ class SyntheticEconomy(FlowDataModule):
         economies: int = 200,
         held_out: int = 20,
         shocks: str = "unit",
-        count: int = 32,
+        count: int = 24,
         hit: int = 3,
         observed: float = 1.0,
         min_sectors: int = 30,
@@ -84,11 +85,12 @@ class SyntheticEconomy(FlowDataModule):
         generator = torch.Generator().manual_seed(((self.seed * 3 + part) << 24) + number)
         economy = draw_economy(generator, self.options)
         n = len(economy)
-        labels = economy.names
-        shock = unit_shocks(n)
         if self.shocks == "sparse":
             shock = sparse_shocks(n, self.count, self.hit, generator)
             labels = tuple(f"shock {k}" for k in range(self.count))
+        else:
+            hit = torch.arange(n) if part else torch.randperm(n, generator=generator)[: self.count].sort().values
+            shock, labels = unit_shocks(n)[:, hit], tuple(economy.names[int(k)] for k in hit)
         known = torch.ones(n, dtype=torch.bool)
         if part == 0 and self.observed < 1:
             known[torch.randperm(n, generator=generator)[max(1, round(self.observed * n)) :]] = False

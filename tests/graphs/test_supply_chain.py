@@ -23,7 +23,9 @@ pytestmark = [
 
 
 def data(**options):
-    module = SyntheticEconomy(**{"economies": 12, "held_out": 2, "min_sectors": 12, "max_sectors": 16, **options})
+    module = SyntheticEconomy(
+        **{"economies": 12, "held_out": 2, "min_sectors": 12, "max_sectors": 16, "count": 16, **options}
+    )
     module.setup()
     return module
 
@@ -227,6 +229,17 @@ def test_options_are_primitives():
     for made in (SupplyChainTask(), SyntheticEconomy(), InputOutputData(table="t")):
         for value in made.hparams.values():
             assert isinstance(value, (int, float, str, bool, list, tuple, dict, type(None)))
+
+
+def test_training_draws_some_unit_shocks_and_the_test_has_all():
+    module = data(count=5)
+    for stage, expected in (("train", lambda n: 5), ("val", lambda n: n), ("test", lambda n: n)):
+        for item in module.items(stage):
+            n = len(item.economy)
+            assert item.shock.shape == (n, expected(n)) and item.shock.sum(0).eq(1).all() and item.shock.max() == 1
+            assert [item.economy.names[int(k)] for k in item.shock.argmax(0)] == list(item.labels)
+            assert len(set(item.labels)) == len(item.labels)
+    assert len({item.labels for item in module.items("train")}) > 1
 
 
 def test_sparse_shocks_in_a_module():
