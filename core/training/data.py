@@ -65,21 +65,23 @@ class DataModule(L.LightningDataModule):
         """Steps of one process in one training epoch."""
         return len(self._loader("train", self.train_set, train=True))
 
+    def batch_keys(self, dataset: Dataset[Any], **options: Any) -> BatchKeys:
+        """Which samples make which batch; a subclass may put others together, such as those of one length.
+
+        Args:
+            dataset: To draw from.
+            options: Of `BatchKeys`.
+        """
+        return BatchKeys(len(dataset), self.batch_size, **options)  # type: ignore[arg-type]
+
     def _loader(self, name: str, dataset: Dataset[Any] | None, train: bool = False) -> Any:
         if dataset is None:
             if name == "validation" and self.trainer is not None and self.trainer.state.fn == "fit":
                 return []  # training without validation data is allowed; asking for what is not there is not
             raise ValueError(f"{type(self).__name__}: there are no {name} data")
         world, rank = (1, 0) if self.trainer is None else (self.trainer.world_size, self.trainer.global_rank)
-        keys = BatchKeys(
-            len(dataset),  # type: ignore[arg-type]
-            self.batch_size,
-            seed=self.seed,
-            shuffle=train,
-            drop_last=train and self.drop_last,
-            rank=rank,
-            world=world,
-        )
+        drop_last = train and self.drop_last
+        keys = self.batch_keys(dataset, seed=self.seed, shuffle=train, drop_last=drop_last, rank=rank, world=world)
         options: dict[str, Any] = {"seed": self.seed, "random": train, "num_workers": self.num_workers}
         return Loader(dataset, keys, collate=self.collate, **options)
 

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from core.training import DataModule
-from core.training.sampling import Loader
+from core.training.sampling import BatchKeys
 
 from ..batches import EventDataset, LengthKeys, pad
 from ..samples import EventSamples, Kind
@@ -223,21 +223,11 @@ class EventDataModule(DataModule, ABC):
         self._ready()
         return "\n".join(str(report) for report in self.reports)
 
-    def _loader(self, name: str, dataset: Any, train: bool = False) -> Any:
-        loader = super()._loader(name, dataset, train)
-        if not train or self.bucket == 1 or not isinstance(dataset, EventDataset):
-            return loader
-        keys = LengthKeys(
-            dataset.samples.lengths,
-            self.batch_size,
-            bucket=self.bucket,
-            seed=self.seed,
-            shuffle=True,
-            drop_last=self.drop_last,
-            rank=loader.sampler.rank,
-            world=loader.sampler.world,
-        )
-        return Loader(dataset, keys, collate=self.collate, seed=self.seed, random=True, num_workers=self.num_workers)
+    def batch_keys(self, dataset: Any, **options: Any) -> BatchKeys:
+        """In training, batches of samples of similar lengths."""
+        if not options["shuffle"] or self.bucket == 1 or not isinstance(dataset, EventDataset):
+            return super().batch_keys(dataset, **options)
+        return LengthKeys(dataset.samples.lengths, self.batch_size, bucket=self.bucket, **options)
 
     def _ready(self) -> tuple[EventSamples, Split]:
         if self.raw is None or self.split is None:
