@@ -110,9 +110,7 @@ def single_table(logits: dict[str, list[np.ndarray]], target: np.ndarray) -> str
 def evaluate(arguments: argparse.Namespace, data: EventDataModule, recipe: dict[str, Any], name: str) -> str:
     """Train the members, report, draw, write the model card."""
     fast, out = arguments.fast, arguments.out
-    print(
-        f"data: {data.source}\nlicence: {data.licence}\nfingerprint: {data.fingerprint()}\n{data.report()}", flush=True
-    )
+    print(f"data: {data.source}\nlicence: {data.licence}\nfingerprint: {data.fingerprint()}", flush=True)
     members, each, spent = [], [], time.perf_counter()
     test = data.samples["test"]
     for seed in range(arguments.seeds):
@@ -141,7 +139,7 @@ def evaluate(arguments: argparse.Namespace, data: EventDataModule, recipe: dict[
     singles = single_table({OURS: each, **{k: [p] for k, p in tabular.items()}}, test.target)
     print(f"\n{singles}\n\n{report}\n", flush=True)
     faithful = explain(arguments, members, test)
-    draw(out, report, probabilities, test.target, members, recipe, name)
+    draw(out, report, probabilities, test.target, members, recipe, name, arguments.hours)
     card = model_card(
         report,
         model=f"{len(members)} attention model(s) over binned events, fused with summary features by a learned gate; "
@@ -192,6 +190,7 @@ def draw(
     members: list[Any],
     recipe: dict[str, Any],
     name: str,
+    hours: float,
 ) -> None:
     """Reliability, net benefit, half-lives."""
     reliability_figure(target, probabilities, f"Calibration: {name}").savefig(out / "reliability.png", dpi=120)
@@ -199,7 +198,7 @@ def draw(
     options = recipe["model"]["init_args"]["architecture"]
     start = np.geomspace(*options["half_lives"], options["heads"]).tolist()
     values = [member.model.half_lives.numpy() for member in members]
-    figure = half_life_figure(values, start, f"Half-life of each head: {name}")
+    figure = half_life_figure(values, start, f"Half-life of each head: {name}", hours=hours)
     figure.savefig(out / "half_lives.png", dpi=120)
 
 

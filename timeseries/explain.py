@@ -118,6 +118,7 @@ def timeline(task: EventClassificationTask, samples: EventSamples, n: int, codes
         probability=probability,
         target=float(one.target[0]),
         time=batch.time[0, :-1].numpy(),
+        width=np.array([task.tokenizer.widths[scale] for scale in batch.scale[:-1].tolist()], dtype=np.float64),
         attention=weights.numpy(),
         effect=effect.numpy(),
         events=batch.event_time.numpy()[shown],

@@ -75,6 +75,7 @@ def half_life_figure(
     title: str,
     planted: Sequence[float] | None = None,
     names: Sequence[str] | None = None,
+    hours: float = 1.0,
 ) -> "Figure":
     """Half-life of every head, one point a seed, beside where it started.
 
@@ -84,11 +85,13 @@ def half_life_figure(
         title: Stands above.
         planted: True half-life of every head, drawn as a line.
         names: Of the heads of one block; default: their numbers.
+        hours: Of a unit of the axis: 1, 24 (days) or 8766 (years).
 
     Shapes:
         half_lives: (blocks, heads) each; start: (heads,)
     """
-    values = np.stack([np.asarray(value) for value in half_lives])
+    unit = _unit(hours)
+    values = np.stack([np.asarray(value) for value in half_lives]) / hours
     seeds, blocks, heads = values.shape
     figure = _figure(1.2 * blocks * heads + 3.2, 4.6)
     axis = figure.subplots()
@@ -104,7 +107,7 @@ def half_life_figure(
             )
             axis.plot(
                 [place - 0.3, place + 0.3],
-                [start[head]] * 2,
+                [start[head] / hours] * 2,
                 color="black",
                 linestyle="--",
                 linewidth=1.2,
@@ -112,11 +115,13 @@ def half_life_figure(
             )
             spread = f" ± {mine.std(ddof=1):.2g}" if seeds > 1 else ""
             name = f"block {block + 1}\nhead {head + 1}" if names is None else names[head]
-            ticks.append(f"{name}\n{mine.mean():.3g}{spread} h")
-    for k, value in enumerate(planted or ()):
-        axis.plot([k - 0.3, k + 0.3], [value] * 2, color="C3", linewidth=1.5, label="planted" if k == 0 else None)
+            ticks.append(f"{name}\n{mine.mean():.3g}{spread} {'h' if hours == 1 else unit}")
+    for k, value in enumerate([] if planted is None else planted):
+        axis.plot(
+            [k - 0.3, k + 0.3], [value / hours] * 2, color="C3", linewidth=1.5, label="planted" if k == 0 else None
+        )
     axis.set_xticks(range(len(ticks)), ticks, fontsize=9)
-    axis.set(yscale="log", ylabel="half-life (hours, log scale)", title=title, xlim=(-0.6, len(ticks) - 0.4))
+    axis.set(yscale="log", ylabel=f"half-life ({unit}, log scale)", title=title, xlim=(-0.6, len(ticks) - 0.4))
     axis.legend(frameon=False, fontsize=9, loc="upper left")
     axis.grid(axis="y", alpha=0.3)
     return figure
@@ -126,16 +131,18 @@ class Timeline(NamedTuple):
     """One sample as the query sees it.
 
     Shapes:
-        time: (T,) hours before the prediction, 0 or less, without the query
+        time: (T,) hours before the prediction, 0 or less, without the query; width: (T,) hours that each token covers
         attention: (heads, T), weights of the query in one block
         effect: (T,), change of the log-odds when the token is left out
-        events: (M,) times of single events; code: (M,) row of each in `codes`; score: (M,) normal scores
+        events: (M,) times of single events; code: (M,) row of each in `codes`; score: (M,) normal scores, NaN without
+            a value
     """
 
     name: str
     probability: float
     target: float
     time: np.ndarray
+    width: np.ndarray
     attention: np.ndarray
     effect: np.ndarray
     events: np.ndarray
@@ -150,23 +157,20 @@ def timeline_figure(timeline: Timeline, caption: str, hours: float = 1.0) -> "Fi
     Args:
         timeline: One sample.
         caption: Stands below, such as the verdict of the faithfulness check.
-        hours: Of a unit of the axis: 1, or 8766 for years.
-
-    Raises:
-        ValueError: Another unit than hours, days or years.
+        hours: Of a unit of the axis: 1, 24 (days) or 8766 (years).
     """
-    units = {1.0: "hours", 24.0: "days", 8766.0: "years"}
-    if hours not in units:
-        raise ValueError(f"hours: expected one of {', '.join(f'{unit:g}' for unit in units)}, got {hours}")
+    unit = _unit(hours)
     heads = len(timeline.attention)
     figure = _figure(10, 3.4 + 0.23 * len(timeline.codes) + 0.3 * heads + 1.2)
     above, middle, below = figure.subplots(
         3, 1, sharex=True, height_ratios=[max(2.0, 0.23 * len(timeline.codes)), 0.5 + 0.3 * heads, 1.8]
     )
+    plain = np.isnan(timeline.score)
+    above.scatter(timeline.events[plain] / hours, timeline.code[plain], marker="|", color="black", s=30, linewidths=1)
     dots = above.scatter(
-        timeline.events / hours,
-        timeline.code,
-        c=timeline.score,
+        timeline.events[~plain] / hours,
+        timeline.code[~plain],
+        c=timeline.score[~plain],
         cmap="coolwarm",
         vmin=-2.6,
         vmax=2.6,
@@ -176,30 +180,34 @@ def timeline_figure(timeline: Timeline, caption: str, hours: float = 1.0) -> "Fi
     above.set_yticks(range(len(timeline.codes)), timeline.codes, fontsize=8)
     above.set_ylim(len(timeline.codes) - 0.5, -0.5)
     above.grid(axis="y", alpha=0.2)
-    figure.colorbar(dots, ax=above, label="normal score of the value", pad=0.01)
+    figure.colorbar(dots, ax=above, label="normal score (|: no value)", pad=0.01)
     above.set_title(f"{timeline.name}: predicted {timeline.probability:.2f}, outcome {timeline.target:g}")
-    edges = _edges(timeline.time / hours)
-    shown = middle.pcolormesh(edges, np.arange(heads + 1), timeline.attention, cmap="inferno", vmin=0)
+    end, width = timeline.time / hours, timeline.width / hours
+    cells = [
+        middle.pcolormesh([t - w, t], np.arange(heads + 1), column[:, None], cmap="inferno", vmin=0, vmax=highest)
+        for highest in [float(timeline.attention.max(initial=1e-9))]
+        for t, w, column in zip(end, width, timeline.attention.T, strict=True)
+    ]
     middle.set_yticks(np.arange(heads) + 0.5, [f"head {k + 1}" for k in range(heads)], fontsize=9)
     middle.set_ylim(heads, 0)
-    figure.colorbar(shown, ax=middle, label="attention weight", pad=0.01)
+    middle.set_facecolor("0.85")  # no token
+    if cells:
+        figure.colorbar(cells[0], ax=middle, label="attention weight", pad=0.01)
     middle.set_title("What the query attends to in the last block", fontsize=10)
-    width = np.diff(edges)
-    below.bar(edges[:-1], timeline.effect, width=width, align="edge", color="C0", edgecolor="white", linewidth=0.5)
+    below.bar(end - width, timeline.effect, width=width, align="edge", color="C0", edgecolor="white", linewidth=0.5)
     below.axhline(0, color="black", linewidth=0.8)
-    below.set(xlabel=f"{units[hours]} before the prediction", ylabel="change of log-odds")
+    below.set(xlabel=f"{unit} before the prediction", ylabel="change of log-odds")
     below.set_title("What the prediction loses when a token is left out (positive: the token raised it)", fontsize=10)
     below.grid(alpha=0.3)
     figure.supxlabel(textwrap.fill(caption, 120), fontsize=9)
     return figure
 
 
-def _edges(time: np.ndarray) -> np.ndarray:
-    """Edges of cells that end at each token's time: bins."""
-    if len(time) == 0:
-        return np.array([-1.0, 0.0])
-    first = time[0] - (np.min(np.diff(time)) if len(time) > 1 else 1.0)
-    return np.concatenate([[first], time])
+def _unit(hours: float) -> str:
+    units = {1.0: "hours", 24.0: "days", 8766.0: "years"}
+    if hours not in units:
+        raise ValueError(f"hours: expected one of {', '.join(f'{unit:g}' for unit in units)}, got {hours}")
+    return units[hours]
 
 
 def _figure(width: float, height: float) -> "Figure":
