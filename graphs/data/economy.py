@@ -29,6 +29,7 @@ class SyntheticEconomy(FlowDataModule):
         tiers: Number of tiers.
         feedback: Probability that suppliers are not of the tier above.
         hub: Greatest exponent of the preference for few suppliers.
+        smallest: Coefficients below it are left out.
         batch_size: Economies per step.
         num_workers: Processes that read the data.
         seed: Of the draws and of the order.
@@ -54,6 +55,7 @@ class SyntheticEconomy(FlowDataModule):
         tiers: int = 4,
         feedback: float = 0.5,
         hub: float = 1.6,
+        smallest: float = 0.02,
         batch_size: int = 4,
         num_workers: int = 0,
         seed: int = 0,
@@ -72,7 +74,9 @@ class SyntheticEconomy(FlowDataModule):
             raise ValueError(f"hit: expected 1 .. {min_sectors}, got {hit}")
         self.economies, self.held_out, self.shocks, self.observed = economies, held_out, shocks, observed
         self.count, self.hit = count, hit
-        self.options = EconomyOptions((min_sectors, max_sectors), tiers=tiers, feedback=feedback, hub=hub)
+        self.options = EconomyOptions(
+            (min_sectors, max_sectors), tiers=tiers, feedback=feedback, hub=hub, smallest=smallest
+        )
 
     def parts(self) -> tuple[list[ShockItem], list[ShockItem], list[ShockItem]]:
         """Economies of three streams."""

@@ -18,8 +18,8 @@ class InputOutputData(FlowDataModule):
     """Unit shocks to every sector of a table: BEA's make and use tables, or a square matrix of coefficients.
 
     The table is cut to the coefficients above a threshold, without its diagonal. With `train_on` "synthetic" the table
-    is the test part alone: training and validation economies are drawn at random (`SyntheticEconomy`), and the model
-    sees nothing of the table before the test. With "columns" its columns, the sectors that are hit, are shuffled with
+    is the test part alone: training and validation economies are drawn at random (`SyntheticEconomy`, with the same
+    threshold), and the model sees nothing of the table before the test. With "columns" its columns, the sectors that are hit, are shuffled with
     `split_seed` and divided: a part for validation, a part for the test, the rest for training.
 
     Args:
@@ -93,7 +93,8 @@ class InputOutputData(FlowDataModule):
         self.economy = self.read().threshold(self.threshold)
         n = len(self.economy)
         if self.train_on == "synthetic":
-            drawn = SyntheticEconomy(self.economies, max(1, self.economies // 10), seed=self.seed)
+            held_out = max(1, self.economies // 10)
+            drawn = SyntheticEconomy(self.economies, held_out, smallest=self.threshold, seed=self.seed)
             train, val, _ = drawn.parts()
             return train, val, [self._columns(torch.arange(n), 0)]
         order = torch.randperm(n, generator=torch.Generator().manual_seed(self.split_seed))

@@ -165,6 +165,18 @@ def test_columns_are_split_without_overlap(tmp_path):
         InputOutputData(str(use), str(make), train_on="columns", test_fraction=0.9, val_fraction=0.05).setup()
 
 
+def test_drawn_economies_have_the_tables_threshold(tmp_path):
+    square = np.diag(np.full(9, 0.1), 1) + np.diag(np.full(9, 0.07), -1)
+    module = InputOutputData(table=str(write_square(tmp_path / "c.csv", square)), threshold=0.08, economies=3)
+    module.setup()
+    for stage in ("train", "val", "test"):
+        for item in module.items(stage):
+            a = item.economy.coefficients
+            assert a[a > 0].min() > 0.08
+    assert int((module.items("test")[0].economy.coefficients > 0).sum()) == 9
+    assert module.items("test")[0].shock.shape == (10, 10)
+
+
 def write_config(tmp_path, task, module):
     entries = {
         "seed_everything": 0,
