@@ -19,8 +19,9 @@ class InputOutputData(FlowDataModule):
 
     The table is cut to the coefficients above a threshold, without its diagonal. With `train_on` "synthetic" the table
     is the test part alone: training and validation economies are drawn at random (`SyntheticEconomy`, with the same
-    threshold), and the model sees nothing of the table before the test. With "columns" its columns, the sectors that are hit, are shuffled with
-    `split_seed` and divided: a part for validation, a part for the test, the rest for training.
+    threshold), and the model sees nothing of the table before the test. With "columns" its columns, the sectors that
+    are hit, are shuffled with `split_seed` and divided: a part for validation, a part for the test, the rest for
+    training.
 
     Args:
         use: BEA's use table, CSV or .csv.gz.
