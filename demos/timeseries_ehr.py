@@ -86,9 +86,7 @@ def planted_half_lives(seeds: int, count: int, epochs: int, out: Path) -> str:
     print(f"\nPlanted half-lives, {count:,} samples with binary outcomes a seed:\n\n{text}", flush=True)
     print(f"\nlargest error {worst.max():.1%} (target: 10%), {time.perf_counter() - spent:.0f} s")
     title = f"Half-lives found in {count:,} synthetic records, by code"
-    figure = half_life_figure(
-        [v[None] for v in values], start, title, truth, [f"signal_{k}" for k in range(len(start))]
-    )
+    figure = half_life_figure([v[None] for v in values], None, title, truth, [f"signal_{k}" for k in range(len(start))])
     figure.savefig(out / "planted_half_lives.png", dpi=120)
     return text
 

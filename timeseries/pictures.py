@@ -71,7 +71,7 @@ def decision_figure(curves: Mapping[str, DecisionCurve], title: str) -> "Figure"
 
 def half_life_figure(
     half_lives: Sequence[np.ndarray],
-    start: Sequence[float],
+    start: Sequence[float] | None,
     title: str,
     planted: Sequence[float] | None = None,
     names: Sequence[str] | None = None,
@@ -81,7 +81,7 @@ def half_life_figure(
 
     Args:
         half_lives: Of every seed, in hours.
-        start: Of every head, in hours.
+        start: Of every head, in hours; None leaves it out.
         title: Stands above.
         planted: True half-life of every head, drawn as a line.
         names: Of the heads of one block; default: their numbers.
@@ -94,6 +94,8 @@ def half_life_figure(
     values = np.stack([np.asarray(value) for value in half_lives]) / hours
     seeds, blocks, heads = values.shape
     figure = _figure(1.2 * blocks * heads + 3.2, 4.6)
+    from matplotlib.ticker import LogLocator, NullFormatter  # there: the figure is
+
     axis = figure.subplots()
     ticks = []
     for block in range(blocks):
@@ -105,14 +107,10 @@ def half_life_figure(
             axis.scatter(
                 place + shift, mine, color=f"C{block}", s=26, zorder=3, label=f"learned, {seeds} seed(s)" * last
             )
-            axis.plot(
-                [place - 0.3, place + 0.3],
-                [start[head] / hours] * 2,
-                color="black",
-                linestyle="--",
-                linewidth=1.2,
-                label="where it started" * last,
-            )
+            if start is not None:
+                style = {"color": "black", "linestyle": "--", "linewidth": 1.2}
+                level = [start[head] / hours] * 2
+                axis.plot([place - 0.3, place + 0.3], level, label="where it started" * last, **style)
             spread = f" ± {mine.std(ddof=1):.2g}" if seeds > 1 else ""
             name = f"block {block + 1}\nhead {head + 1}" if names is None else names[head]
             ticks.append(f"{name}\n{mine.mean():.3g}{spread} {'h' if hours == 1 else unit}")
@@ -122,7 +120,10 @@ def half_life_figure(
         )
     axis.set_xticks(range(len(ticks)), ticks, fontsize=9)
     axis.set(yscale="log", ylabel=f"half-life ({unit}, log scale)", title=title, xlim=(-0.6, len(ticks) - 0.4))
-    axis.legend(frameon=False, fontsize=9, loc="upper left")
+    axis.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    axis.yaxis.set_major_formatter("{x:g}")
+    axis.yaxis.set_minor_formatter(NullFormatter())
+    figure.legend(*axis.get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False, fontsize=9)
     axis.grid(axis="y", alpha=0.3)
     return figure
 
@@ -196,6 +197,7 @@ def timeline_figure(timeline: Timeline, caption: str, hours: float = 1.0) -> "Fi
     middle.set_title("What the query attends to in the last block", fontsize=10)
     below.bar(end - width, timeline.effect, width=width, align="edge", color="C0", edgecolor="white", linewidth=0.5)
     below.axhline(0, color="black", linewidth=0.8)
+    below.set_xlim(right=0)
     below.set(xlabel=f"{unit} before the prediction", ylabel="change of log-odds")
     below.set_title("What the prediction loses when a token is left out (positive: the token raised it)", fontsize=10)
     below.grid(alpha=0.3)
