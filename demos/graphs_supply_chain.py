@@ -28,6 +28,7 @@ from torch import Tensor
 from core.training import hash_arrays
 from graphs import Economy, InputOutputData, SupplyChainTask, SyntheticEconomy, exact, input_output, pictures, shocks
 from graphs.economy import FlowEdges
+from graphs.receptive import hop_distances
 from graphs.scores import greatest_beyond, log_scores, r2_by_hop, r_squared
 
 PAGE = Path(__file__).parents[1] / "docs" / "supply-chains.md"
@@ -182,7 +183,7 @@ def main() -> None:
         economy = InputOutputData(str(arguments.use), str(arguments.make)).read()
     cut = economy.threshold(arguments.threshold)
     edges = cut.edges()
-    truth = Truth(edges, exact.reach(edges, len(cut)), input_output.leontief_inverse(cut.coefficients))
+    truth = Truth(edges, hop_distances(edges.index, len(cut)), input_output.leontief_inverse(cut.coefficients))
     print(versions())
     print(
         f"data: {name}, {len(cut)} sectors, {edges.index.shape[1]} edges above {arguments.threshold:g}; "

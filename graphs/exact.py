@@ -65,17 +65,3 @@ def hop(edges: FlowEdges, state: Tensor) -> Tensor:
     assert answer.lse is not None
     gate = answer.lse[0, 0].exp()  # r_i; 0 for a sector that sells to nobody
     return gate[:, None] * answer.out[0, 0]
-
-
-def reach(edges: FlowEdges, nodes: int) -> Tensor:
-    """How many hops away: (n, n), entry [i, j] the least number of edges from j to i; -1 where there is no way."""
-    step = torch.zeros(nodes, nodes, dtype=torch.bool)
-    step[edges.index[1], edges.index[0]] = True
-    distance = torch.full((nodes, nodes), -1)
-    front = torch.eye(nodes, dtype=torch.bool)
-    count = 0
-    while front.any():
-        distance[front] = count
-        front = ((step.double() @ front.double()) > 0) & (distance < 0)
-        count += 1
-    return distance

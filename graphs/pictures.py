@@ -11,7 +11,7 @@ from torch import Tensor
 from core.extras import MissingExtraError
 
 from .economy import Economy, Flow
-from .exact import reach
+from .receptive import hop_distances
 from .relations import Matching
 
 COLOURS = ("#1b6ca8", "#d1495b", "#66a182", "#edae49", "#6d597a", "#3d405b")
@@ -137,7 +137,7 @@ def draw_travel(
 
     edges = economy.edges(flow)
     hit = states[0].nonzero().flatten()
-    distances = reach(edges, len(economy))[:, hit]
+    distances = hop_distances(edges.index, len(economy))[:, hit]
     distance = [min((int(d) for d in row if d >= 0), default=-1) for row in distances]
     place = ring_layout(distance, edges.index)
     highest = float(max(state.max() for state in states))

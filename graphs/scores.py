@@ -39,7 +39,7 @@ def r2_by_hop(found: Tensor, truth: Tensor, distance: Tensor, hops: int) -> list
     None where a pair is answered 0 or less (the method does not see so far), or there are fewer than two pairs.
 
     Shapes:
-        found, truth, distance: (n, m); distance as `graphs.exact.reach` answers it
+        found, truth, distance: (n, m); distance as `graphs.receptive.hop_distances` answers it
     """
     scores: list[float | None] = []
     for hop in range(1, hops + 1):

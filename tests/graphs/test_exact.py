@@ -5,6 +5,7 @@ from graphs import exact, shocks
 from graphs.data.tables import read_make_use
 from graphs.economy import Economy, EconomyOptions, FlowEdges, draw_economy
 from graphs.input_output import leontief_inverse, truncated_series
+from graphs.receptive import hop_distances
 
 from .fakes import write_make_use
 
@@ -19,9 +20,8 @@ def test_attention_is_the_truncated_series(hops, flow):
         eye = torch.eye(len(economy), dtype=torch.float64)
         found = exact.propagate(economy.edges(flow), eye, hops)
         assert (found - expected).abs().max() < 1e-12
-        beyond = (exact.reach(economy.edges(flow), len(economy)) > hops) | (
-            exact.reach(economy.edges(flow), len(economy)) < 0
-        )
+        distance = hop_distances(economy.edges(flow).index, len(economy))
+        beyond = (distance > hops) | (distance < 0)
         assert (found[beyond] == 0).all()
 
 
@@ -40,7 +40,7 @@ def test_by_hand():
     assert exact.propagate(edges, shock, 0).tolist() == [1.0, 0.0, 0.0]
     assert exact.propagate(edges, shock, 1).tolist() == pytest.approx([1.0, 0.5, 0.0])
     assert exact.propagate(edges, shock, 2).tolist() == pytest.approx([1.1, 0.5, 0.2])
-    assert exact.reach(edges, 3).tolist() == [[0, 1, -1], [1, 0, -1], [2, 1, 0]]
+    assert hop_distances(edges.index, 3).tolist() == [[0, 1, -1], [1, 0, -1], [2, 1, 0]]
 
 
 def test_gradients_are_those_of_the_series():

@@ -2,11 +2,12 @@
 
 import pytest
 import torch
+from torch_geometric.data import Data
 
-from graphs import GraphAttention
+from graphs import GraphAttention, receptive_field
 from graphs.economy import EconomyOptions, FlowEdges, draw_economy
-from graphs.exact import reach
 from graphs.propagation import Propagation, node_features
+from graphs.receptive import hop_distances
 
 
 def setting(seed=0, sectors=(14, 18)):
@@ -34,17 +35,28 @@ def test_the_jacobian_is_zero_beyond_d_hops_and_only_there(hops, options):
         economy, edges = setting(seed)
         n = len(economy)
         found = jacobian(build(hops, seed, **options), edges, n)
-        distance = reach(edges, n)
+        distance = hop_distances(edges.index, n)
         within = (distance >= 0) & (distance <= hops)
         assert (~within).any(), "the graph is too small for this test"
         assert (found[~within] == 0).all()
         assert (found[within] != 0).all()
 
 
+@pytest.mark.parametrize("hops", [1, 3])
+def test_the_measured_receptive_field_has_that_depth(hops):
+    economy, edges = setting()
+    model = build(hops)
+    shock = torch.rand(len(economy), 1, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    data = Data(shock, edges.index, edge_weight=edges.coefficient)
+    field = receptive_field(lambda data: model(FlowEdges(data.edge_index, data.edge_weight), data.x), data)
+    assert field.depth == hops and len(field.beyond(hops)) == 0
+    assert all(field.share(hop) == 1.0 for hop in range(hops + 1))
+
+
 def test_a_global_branch_breaks_the_guarantee():
     economy, edges = setting()
     n = len(economy)
-    far = (reach(edges, n) > 1) | (reach(edges, n) < 0)
+    far = (hop_distances(edges.index, n) > 1) | (hop_distances(edges.index, n) < 0)
     x = torch.rand(n, 8, generator=torch.Generator().manual_seed(0))
     for across in (False, True):
         torch.manual_seed(0)

@@ -10,8 +10,8 @@ from sklearn.metrics import r2_score
 from core.training.cli import main
 from graphs import InputOutputData, SupplyChainTask, SyntheticEconomy
 from graphs.data.flows import join
-from graphs.exact import reach
 from graphs.input_output import leontief_inverse, truncated_series
+from graphs.receptive import hop_distances
 
 from .fakes import write_make_use, write_square
 
@@ -130,7 +130,7 @@ def test_it_learns_and_transfers_to_a_table(tmp_path):
     economy = table.items("test")[0].economy
     with torch.no_grad():
         answer = task(economy.edges(), torch.eye(20)).double()
-    truth, distance = truncated_series(economy.coefficients, 2), reach(economy.edges(), 20)
+    truth, distance = truncated_series(economy.coefficients, 2), hop_distances(economy.edges().index, 20)
     within = (distance > 0) & (distance <= 2)
     assert found["test/r2"] == pytest.approx(r2_score(truth[within].log(), answer[within].log()), abs=1e-5)
     assert found["test/r2_linear"] == pytest.approx(r2_score(truth[within], answer[within]), abs=1e-4)
