@@ -9,7 +9,6 @@ The logits are ln a_ij on the edges; softmax divides by the row's sum r_i, the g
 input enters every layer anew. The gate is the exponential of the softmax's own log-sum-exp. Nothing is learned here.
 """
 
-import torch
 from torch import Tensor
 
 import core
