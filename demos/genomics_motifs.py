@@ -49,7 +49,6 @@ KIN = {"YY1": ("YY1", "ZFP42", "YY2")}
 """Retroposed copies that share a factor's motif (Kim et al. 2007, Nucleic Acids Research 35:3442)."""
 KNOWN = {"USF2": "MA0526.1", "YY1": "MA0095.2", "ZNF143": "MA0088.2", "TEAD4": "MA0809.1"}
 """Matrices that the baseline scans with."""
-NOTHING = "before training", "permuted labels", "windows at random"
 
 
 class Named(NamedTuple):
@@ -138,13 +137,14 @@ def planted_agreement(model: Any, heads: Sequence[HeadMotif], data: Any, fdr: fl
     return "\n".join(lines)
 
 
-def accuracy_table(model: Any, data: Any, with_matrix: bool) -> str:
+def accuracy_table(model: Any, data: Any, baselines: bool) -> str:
     """AUROC on the test part beside the simpler methods."""
     letters, target = data.test_set.letters(), data.test_set.targets()
     lines = ["| method | test AUROC |", "|---|---|"]
     lines.append(f"| detector | {roc_auc_score(target, find_peaks(model, letters).logits):.4f} |")
-    results = [kmer_regression(data, 4), kmer_regression(data, 6)]
-    results += [matrix_scan(data, data.known_motifs())] if with_matrix else []
+    known = data.known_motifs() if baselines else []
+    results = [kmer_regression(data, 4), kmer_regression(data, 6)] if baselines else []
+    results += [matrix_scan(data, known)] if known else []
     for result in results:
         lines.append(f"| {result.name.replace('_', ' ')} | {roc_auc_score(result.target, result.score):.4f} |")
     return "\n".join(lines)
@@ -168,11 +168,14 @@ def arguments() -> argparse.Namespace:
     add("--test", help="sequences to test on (default: a part of --train)")
     add("--factor", help="name of the motif that is expected, for the tables alone")
     add("--ckpt", type=Path, help="a detector that was trained on --train already")
-    add("--first", type=int, default=1000, help="sequences of the training file that are read (default %(default)s)")
-    add("--sites", type=int, default=150, help="windows that make a motif, at most (default %(default)s)")
+    add("--first", type=int, help="positives of the training part that are read (default: 1000; planted: all)")
+    add("--sites", type=int, help="windows of a head, at most (default: 500; planted: 600)")
+    add("--parts", type=int, default=4, help="motifs that a head's windows may be parted into (default %(default)s)")
     add("--flank", type=int, default=15, help="bases on each side of a peak (default %(default)s)")
     add("--seed", type=int, default=0, help="of training and controls (default %(default)s)")
     add("--epochs", type=int, help="default: the configuration's")
+    add("--null-epochs", type=int, help="on permuted labels (default: as many; 0 leaves that control out)")
+    add("--no-baselines", action="store_true", help="leave the simpler classifiers out")
     add("--out", type=Path, default=Path("runs/demo_genomics_motifs"), help="folder of runs and files")
     add("--docs", action="store_true", help="put the tables into docs/motifs.md and the picture into docs/images")
     add("--fast", action="store_true", help="little data, one epoch, few matrices")
@@ -212,38 +215,40 @@ def main() -> None:
         model = runs.load_detector(options.ckpt).model
     known = list(data.planted) if options.train is None else []
     database = MotifDatabase(known + jaspar(ids=list(KNOWN.values())) if options.fast else jaspar())
-    recipe = Recipe(flank=options.flank, most=options.sites, matches=len(database))
-    positives = data.plain_train_set.items[data.plain_train_set.targets() == 1][: options.first].tolist()
+    most, first = (600, None) if options.train is None else (500, 1000)
+    recipe = Recipe(flank=options.flank, most=options.sites or most, parts=options.parts, matches=len(database))
+    positives = data.plain_train_set.items[data.plain_train_set.targets() == 1][: options.first or first].tolist()
     texts, ids = [data.whole.letters[i] for i in positives], [data.whole.names[i] for i in positives]
     heads = extract_motifs(model, texts, database=database, recipe=recipe)
     generator = np.random.default_rng(options.seed)
-    blind = runs.untrained(config, options.seed + 1000)
-    confused = runs.on_shuffled_labels(config, data, options.seed, epochs)
+    extract = {"database": database, "recipe": recipe}
+    null_epochs = epochs if options.null_epochs is None else options.null_epochs
     by_model = {"trained": heads}
-    for label, other in zip(NOTHING, (blind, confused, None), strict=True):
-        by_model[label] = (
-            random_control(texts, heads, generator, database=database, recipe=recipe)
-            if other is None
-            else extract_motifs(other, texts, database=database, recipe=recipe)
-        )
-    effects = mutate_sites(model, texts, heads, generator)
-    parts = [accuracy_table(model, data, bool(changes.get("motif"))), heads_table(heads, effects)]
+    blind = runs.untrained(config, options.seed + 1000)
+    by_model["before training"] = extract_motifs(blind, texts, **extract)
+    if null_epochs != 0:
+        confused = runs.on_shuffled_labels(config, data, options.seed, null_epochs)
+        label = "permuted labels" + (f", {null_epochs} epoch(s)" if null_epochs else "")
+        by_model[label] = extract_motifs(confused, texts, **extract)
+    by_model["windows at random"] = random_control(texts, heads, generator, **extract)
+    effects = mutate_sites(model, texts, heads, generator, most=5 if options.fast else 50)
+    tables = [accuracy_table(model, data, not options.no_baselines), heads_table(heads, effects)]
     if options.train is None:
         names = [motif.name for motif in known]
-        parts += [planted_table(by_model, names), planted_agreement(model, heads, data, fdr=0.1)]
+        tables += [planted_table(by_model, names), planted_agreement(model, heads, data, fdr=0.2)]
         shown = [b.head for b in (best_named(heads, [n]) for n in names) if b is not None and b.found]
     else:
         kin = KIN.get(options.factor, (options.factor or name,))
-        parts.append(controls_table(by_model, kin))
+        tables.append(controls_table(by_model, kin))
         shown = [h.name for h in heads if (b := best_named([h], kin)) is not None and b.found]
-    text = "\n\n".join(parts)
+    text = "\n\n".join(tables)
     folder = out / name
     files = write_heads(heads, folder)
     write_sites((site for head in heads for site in head.sites(ids)), folder / "sites.bed")
     write_text(folder / "report.md", text + "\n")
     chosen = [head for head in heads if head.name in shown] or [head for head in heads if head.motif is not None][:6]
     if chosen:
-        profiles = {head.name: site_profile(model, texts, head, most=30) for head in chosen}
+        profiles = {head.name: site_profile(model, texts, head, most=3 if options.fast else 30) for head in chosen}
         by_name = {effect.name: effect for effect in effects}
         captions = {
             k: f"sites mutated: logit {-e.effect:+.2f}, elsewhere {-e.control:+.2f}" for k, e in by_name.items()

@@ -176,15 +176,19 @@ def random_control(
         database: Motifs to compare with.
         recipe: What `extract_motifs` went by.
     """
-    answer = []
+    of_head: dict[int, list[Window]] = {}
     for head in heads:
+        of_head.setdefault(head.head, []).extend(head.windows)
+    answer = []
+    for number, taken in of_head.items():
         windows = []
-        for window in head.windows:
+        for window in taken:
             sequence, flank = sequences[window.sequence], len(window.letters) // 2
             position, strand = int(generator.integers(flank, len(sequence) - flank)), int(generator.integers(2))
             letters = letters_of(sequence, position, strand, flank)
             windows.append(window._replace(position=position, strand=strand, letters=letters))
-        answer.append(motif_of_windows(head.head, windows, part=head.part, database=database, recipe=recipe))
+        for part, some in _parted(windows, recipe):
+            answer.append(motif_of_windows(number, some, part=part, database=database, recipe=recipe))
     return answer
 
 

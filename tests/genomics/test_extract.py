@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -154,6 +156,16 @@ def test_known_motifs_are_found_and_the_control_finds_none():
         cut = texts[window.sequence][window.position - 9 : window.position + 10]
         assert window.letters == (reverse_complement(cut) if window.strand else cut)
     assert control.matches[0].q_value > 0.01 and control.information < head.information / 4
+
+
+def test_the_control_goes_through_the_same_parting():
+    one, _ = planted(60, 60, 6)
+    recipe = Recipe(most=60, parts=3)
+    heads = extract_motifs(ToyDetector([word_matrix(WORD)]), one, recipe=recipe)
+    halves = [replace(heads[0], windows=heads[0].windows[k::2], part=k) for k in range(2)]
+    control = random_control(one, halves, np.random.default_rng(0), recipe=recipe)
+    assert [(head.head, head.part) for head in control] == [(0, None)]  # noise has one part
+    assert sorted(w.sequence for w in control[0].windows) == sorted(w.sequence for w in heads[0].windows)
 
 
 def test_letters_are_counted_as_they_stand():
