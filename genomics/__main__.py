@@ -79,7 +79,7 @@ def _add_motifs(parser: argparse.ArgumentParser) -> None:
 def _scan(options: argparse.Namespace) -> None:
     from .checkpoint import load_detector
     from .extract_report import read_extents
-    from .scan import cores, scan_fasta
+    from .genome_scan import cores, scan_fasta
 
     if not Path(options.genome).is_file():
         raise FileNotFoundError(f"genome: expected a file, got {options.genome}, which is not there")

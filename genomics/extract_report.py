@@ -18,7 +18,7 @@ from .motif_files import write_motifs
 from .motifs import Motif
 from .mutagenesis import HeadEffect
 from .records import SequenceFileError
-from .scan import Extent
+from .genome_scan import Extent
 from .text import NumberedLines
 
 if TYPE_CHECKING:

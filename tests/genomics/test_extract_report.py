@@ -9,7 +9,7 @@ from genomics.motif_files import read_motifs
 from genomics.motifs import Motif
 from genomics.mutagenesis import mutate_sites, site_profile
 from genomics.records import SequenceFileError
-from genomics.scan import Extent
+from genomics.genome_scan import Extent
 
 from .test_extract import WORD, planted
 from .toy_detector import ToyDetector, word_matrix

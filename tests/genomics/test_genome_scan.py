@@ -12,7 +12,7 @@ from genomics.alphabet import decode, reverse_complement
 from genomics.detector import MotifDetector
 from genomics.fasta_windows import fasta_windows
 from genomics.records import Rules, SequenceFileError
-from genomics.scan import Extent, judge, one_core_each, scan_fasta
+from genomics.genome_scan import Extent, judge, one_core_each, scan_fasta
 from genomics.sites import Site, read_sites
 
 from .test_extract import WORD
