@@ -31,8 +31,8 @@ from genomics.checkpoint import load_detector
 from genomics.data.planting import background, transition_matrix
 from genomics.detector import MotifDetector
 from genomics.fasta_windows import fasta_windows
-from genomics.readers import read_deepbind
 from genomics.genome_scan import cores, judge, scan_fasta
+from genomics.readers import read_deepbind
 
 BAR = 200.0
 """kb/s on two cores."""

@@ -13,12 +13,12 @@ from core.extras import MissingExtraError
 from core.training.files import write_text
 
 from .extract import HeadMotif
+from .genome_scan import Extent
 from .motif_compare import Match
 from .motif_files import write_motifs
 from .motifs import Motif
 from .mutagenesis import HeadEffect
 from .records import SequenceFileError
-from .genome_scan import Extent
 from .text import NumberedLines
 
 if TYPE_CHECKING:

@@ -4,12 +4,12 @@ from matplotlib.figure import Figure
 
 from genomics.extract import HeadMotif, extract_motifs
 from genomics.extract_report import draw_heads, heads_table, is_found, named, read_extents, write_heads
+from genomics.genome_scan import Extent
 from genomics.motif_compare import Match, MotifDatabase
 from genomics.motif_files import read_motifs
 from genomics.motifs import Motif
 from genomics.mutagenesis import mutate_sites, site_profile
 from genomics.records import SequenceFileError
-from genomics.genome_scan import Extent
 
 from .test_extract import WORD, planted
 from .toy_detector import ToyDetector, word_matrix

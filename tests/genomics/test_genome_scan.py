@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from genomics.alphabet import decode, reverse_complement
 from genomics.detector import MotifDetector
 from genomics.fasta_windows import fasta_windows
-from genomics.records import Rules, SequenceFileError
 from genomics.genome_scan import Extent, judge, one_core_each, scan_fasta
+from genomics.records import Rules, SequenceFileError
 from genomics.sites import Site, read_sites
 
 from .test_extract import WORD
