@@ -11,6 +11,8 @@ half its memory, sampling at most a quarter of its memory, and that grows by at 
 """
 
 import argparse
+import ctypes
+import gc
 import statistics
 import subprocess
 import sys
@@ -90,6 +92,8 @@ def memory_of(name: str, nodes: int) -> float:
     epoch_of(name, small, few)[0]()
     data, train = make(nodes)
     epoch, _ = epoch_of(name, data, train)
+    gc.collect()
+    ctypes.CDLL("libc.so.6").malloc_trim(0)  # else what making the graph has freed would be used again unseen
     with open("/proc/self/clear_refs", "w") as file:
         file.write("5")  # the peak so far is that of making the graph
     before = status("VmRSS")
