@@ -237,6 +237,7 @@ def main() -> int:
     parser.add_argument("--folder", type=Path, help="of FACTOR_train.seq.gz and FACTOR_test.seq.gz")
     parser.add_argument("--factors", nargs="+", choices=sorted(MATRICES), default=list(MATRICES))
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--cnn-seeds", type=int, help="of the CNN; default: as --seeds")
     parser.add_argument("--architectures", nargs="+", choices=sorted(ARCHITECTURES), default=list(ARCHITECTURES))
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--out", type=Path, default=Path("runs/genomics_chip"))
@@ -252,17 +253,20 @@ def main() -> int:
             folder, out, factors, seeds = Path(temporary), Path(temporary) / "runs", ["YY1"], 1
             extra = ["--trainer.max_epochs", "1", "--data.batch_size", "16"]
             make_small(folder)
-        for seed in range(seeds):  # the first seed of every factor first
-            for architecture in arguments.architectures:
-                for factor in factors:
+        counts = {name: seeds for name in arguments.architectures}
+        if "cnn" in counts and arguments.cnn_seeds is not None:
+            counts["cnn"] = arguments.cnn_seeds
+        for seed in range(max(counts.values())):  # the first seed of every factor first
+            for architecture, count in counts.items():
+                for factor in factors if seed < count else ():
                     train(factor, architecture, seed, folder, out, extra)
         rows, overlaps, fingerprints = [], [], []
         for factor in factors:
             data = data_of(factor, folder)
             overlaps.append(overlap_words(factor, data))
             fingerprints.append(f"{factor} {data.fingerprint()[:23]}")
-            for architecture in arguments.architectures:
-                for seed in range(seeds):
+            for architecture, count in counts.items():
+                for seed in range(count):
                     path = train(factor, architecture, seed, folder, out, extra)
                     rows.append(model_row(path, factor, architecture, seed, data))
             rows += baseline_rows(factor, data)
