@@ -4,12 +4,13 @@
     python demos/genomics_motifs.py --train YY1_train.seq.gz --test YY1_test.seq.gz --factor YY1
     python demos/genomics_motifs.py --fast                  seconds, for the tests; its numbers mean nothing
 
-Trains by configs/genomics/planted.yaml or chip.yaml; no motif enters training. Then every head's attention is read on
-the first sequences of the training file (peak files are ranked by strength): the windows round its peaks are counted
-as they stand and compared with all vertebrate matrices of JASPAR CORE, all versions. Beside it, through the same steps:
-the model before training, one trained on permuted labels, and windows at random from the same sequences. Sites of each
-head are mutated to see whether the logit depends on them. Where sites were planted, those that are called on the test
-part are compared with them; thresholds come from shuffles.
+Trains by configs/genomics/planted.yaml or chip_motifs.yaml; no motif enters training. Then every head's attention is
+read on the first sequences of the training file (peak files are ranked by strength): the windows round its peaks are
+counted as they stand, all of a head together ("whole") and parted by a mixture ("parted"), and compared with all
+vertebrate matrices of JASPAR CORE, all versions. Beside it, through the same steps: the model before training, one
+trained on permuted labels, and windows at random from the same sequences. Sites of each head are mutated to see whether
+the logit depends on them. Where sites were planted, those that are called on the test part are compared with them;
+thresholds come from shuffles.
 
 Prints tables and writes heads.tsv, motifs.meme, motifs.jaspar, sites.bed and heads.png under --out; --docs puts the
 tables into docs/motifs.md.
@@ -22,6 +23,7 @@ import sys
 import time
 import warnings
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -60,18 +62,20 @@ class Named(NamedTuple):
     found: bool
 
 
-def best_named(heads: Sequence[HeadMotif], names: Sequence[str]) -> Named | None:
+def best_named(heads: Sequence[HeadMotif], names: Sequence[str], rivals: Sequence[str] = ()) -> Named | None:
     """The best match with any matrix of these names on at least 8 columns: found ones first, then by r.
 
-    Found: among a head's first three of all matrices, q < .01 and r >= .9 over at least 8 columns.
+    Found: q < .01 and r >= .9 over at least 8 columns, and among a head's first three of all matrices; where rivals are
+    given, the head's first match with any of them instead.
     """
-    wanted = {name.upper() for name in names}
-    candidates = [
-        Named(head.name, rank, match, rank <= 3 and is_found(match))
-        for head in heads
-        for rank, match in enumerate(head.matches, 1)
-        if match.target.name.upper() in wanted and match.overlap >= 8
-    ]
+    wanted, known = ({name.upper() for name in some} for some in (names, rivals))
+    candidates = []
+    for head in heads:
+        first = next((m.target.name.upper() for m in head.matches if m.target.name.upper() in known), None)
+        for rank, match in enumerate(head.matches, 1):
+            if match.target.name.upper() in wanted and match.overlap >= 8:
+                ahead = first in wanted if rivals else rank <= 3
+                candidates.append(Named(head.name, rank, match, ahead and is_found(match)))
     return max(candidates, key=lambda c: (c.found, c.match.correlation), default=None)
 
 
@@ -101,9 +105,9 @@ def planted_table(by_model: dict[str, list[HeadMotif]], names: Sequence[str]) ->
     counts = {model: 0 for model in by_model}
     for name in names:
         for model, heads in by_model.items():
-            best = best_named(heads, [name])
+            best = best_named(heads, [name], names)
             counts[model] += best is not None and best.found
-        best = best_named(by_model["trained"], [name])
+        best = best_named(by_model["trained, parted"], [name], names)
         if best is None:
             lines.append(f"| {name} | - | - | - | - | - | - | no |")
             continue
@@ -169,7 +173,8 @@ def arguments() -> argparse.Namespace:
     add("--factor", help="name of the motif that is expected, for the tables alone")
     add("--ckpt", type=Path, help="a detector that was trained on --train already")
     add("--first", type=int, help="positives of the training part that are read (default: 1000; planted: all)")
-    add("--sites", type=int, help="windows of a head, at most (default: 500; planted: 600)")
+    add("--whole", type=int, default=150, help="windows of a head that is not parted, at most (default %(default)s)")
+    add("--sites", type=int, help="windows of a head that is parted, at most (default: 500; planted: 600)")
     add("--parts", type=int, default=4, help="motifs that a head's windows may be parted into (default %(default)s)")
     add("--flank", type=int, default=15, help="bases on each side of a peak (default %(default)s)")
     add("--seed", type=int, default=0, help="of training and controls (default %(default)s)")
@@ -193,7 +198,7 @@ def main() -> None:
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", module="lightning")
     start = time.perf_counter()
-    config_name = "planted" if options.train is None else "chip"
+    config_name = "planted" if options.train is None else "chip_motifs"
     name = "planted" if options.train is None else options.factor or Path(options.train).name.partition(".")[0]
     config = runs.recipe(config_name)
     changes: dict[str, Any] = {} if options.train is None else {"train": options.train}
@@ -219,24 +224,28 @@ def main() -> None:
     recipe = Recipe(flank=options.flank, most=options.sites or most, parts=options.parts, matches=len(database))
     positives = data.plain_train_set.items[data.plain_train_set.targets() == 1][: options.first or first].tolist()
     texts, ids = [data.whole.letters[i] for i in positives], [data.whole.names[i] for i in positives]
-    heads = extract_motifs(model, texts, database=database, recipe=recipe)
+    whole = replace(recipe, most=options.whole, parts=1)
     generator = np.random.default_rng(options.seed)
-    extract = {"database": database, "recipe": recipe}
     null_epochs = epochs if options.null_epochs is None else options.null_epochs
-    by_model = {"trained": heads}
-    blind = runs.untrained(config, options.seed + 1000)
-    by_model["before training"] = extract_motifs(blind, texts, **extract)
+    models = {"trained": model, "before training": runs.untrained(config, options.seed + 1000)}
     if null_epochs != 0:
-        confused = runs.on_shuffled_labels(config, data, options.seed, null_epochs)
         label = "permuted labels" + (f", {null_epochs} epoch(s)" if null_epochs else "")
-        by_model[label] = extract_motifs(confused, texts, **extract)
-    by_model["windows at random"] = random_control(texts, heads, generator, **extract)
+        models[label] = runs.on_shuffled_labels(config, data, options.seed, null_epochs)
+    by_model: dict[str, list[HeadMotif]] = {}
+    for kind, how in (("whole", whole), ("parted", recipe)):
+        for label, other in models.items():
+            by_model[f"{label}, {kind}"] = extract_motifs(other, texts, database=database, recipe=how)
+        first_of = by_model[f"trained, {kind}"]
+        by_model[f"windows at random, {kind}"] = random_control(
+            texts, first_of, generator, database=database, recipe=how
+        )
+    heads = by_model["trained, parted"]
     effects = mutate_sites(model, texts, heads, generator, most=5 if options.fast else 50)
     tables = [accuracy_table(model, data, not options.no_baselines), heads_table(heads, effects)]
     if options.train is None:
         names = [motif.name for motif in known]
         tables += [planted_table(by_model, names), planted_agreement(model, heads, data, fdr=0.2)]
-        shown = [b.head for b in (best_named(heads, [n]) for n in names) if b is not None and b.found]
+        shown = [b.head for b in (best_named(heads, [n], names) for n in names) if b is not None and b.found]
     else:
         kin = KIN.get(options.factor, (options.factor or name,))
         tables.append(controls_table(by_model, kin))
