@@ -51,6 +51,9 @@ VARIANTS: dict[str, tuple[dict[str, Any], int]] = {  # name -> changes of the re
     "events alone, times shuffled": (EVENTS | {"shuffle_times": 0}, 3),
 }
 
+AFTER = ("lr", "auxiliary", "summary", "temperature", "baselines")
+"""Options of the task that the self-supervised epochs do not depend on."""
+
 
 class Trained(NamedTuple):
     """What one model answered.
@@ -86,10 +89,11 @@ class Bench:
 
     def path(self, what: str, name: str, seed: int, options: Any) -> Path:
         """Where a result is kept: its name, and a hash of all that it depends on."""
-        model = {
-            k: v for k, v in self.recipe["model"]["init_args"].items() if k != "temperature"
-        }
-        recipe = [model, self.recipe["data"]["init_args"]["batch_size"], self.recipe["trainer"], self.recipe["ema"]]
+        skipped = AFTER if what == "pretrained" else ("temperature",)  # which divides logits only
+        model = {k: v for k, v in self.recipe["model"]["init_args"].items() if k not in skipped}
+        recipe = [model, self.recipe["data"]["init_args"]["batch_size"]]
+        if what != "pretrained":
+            recipe += [self.recipe["trainer"], self.recipe["ema"]]
         key = json.dumps([self.fingerprint, recipe, options, seed, torch.__version__], sort_keys=True)
         short = "".join(c if c.isalnum() else "_" for c in name)
         return self.out / f"{what}_{short}_{seed}_{hashlib.sha256(key.encode()).hexdigest()[:12]}"
