@@ -236,7 +236,7 @@ def main() -> None:
         steps.append(deepest(edges, shock[:, None])[:, 0].double())
     titles = ["the shock", *(f"after {hop} hop{'s' * (hop > 1)}" for hop in range(1, 5))]
     titles.append(f"sum of {deepest.hops} hops, as the trained model answers")
-    title = f"One unit of demand for {sector} travels to its suppliers ({name}); rings are hops, outside: never reached"
+    title = f"One unit of demand for {sector} travels to its suppliers ({name}); rings are hops"
     pictures.draw_travel(cut, steps, titles, title, out / "shock.png")
     if economy.factors is not None:
         embodied = input_output.embodied(economy.coefficients, economy.factors)

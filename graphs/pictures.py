@@ -120,7 +120,7 @@ def draw_travel(
 ) -> None:
     """A shock on the network, one panel a step: rings are hops, colour is the logarithm of what arrived.
 
-    Sectors that no path joins with the shock stand outside, on a ring that is not drawn.
+    Sectors that no panel reaches are left out.
 
     Args:
         economy: Cut to the edges that are to be drawn.
@@ -136,12 +136,13 @@ def draw_travel(
     from matplotlib.colors import LogNorm
 
     edges = economy.edges(flow)
-    hit = states[0].nonzero().flatten()
-    distances = hop_distances(edges.index, len(economy))[:, hit]
+    distances = hop_distances(edges.index, len(economy))[:, states[0].nonzero().flatten()]
     distance = [min((int(d) for d in row if d >= 0), default=-1) for row in distances]
-    place = ring_layout(distance, edges.index)
+    place, shown = ring_layout(distance, edges.index), torch.stack(list(states)).amax(0) > 0
+    farthest = max(hops for hops, there in zip(distance, shown.tolist(), strict=True) if there)
     highest = float(max(state.max() for state in states))
-    norm = LogNorm(vmin=highest * 1e-4, vmax=highest)
+    look = {"cmap": "viridis_r", "norm": LogNorm(highest * 1e-4, highest), "edgecolor": "black", "linewidth": 0.4}
+    size = 50 if int(shown.sum()) < 80 else 26
     columns = min(3, len(states))
     rows = math.ceil(len(states) / columns)
     figure, axes = plt.subplots(rows, columns, figsize=(4.3 * columns, 4.2 * rows), squeeze=False, layout="constrained")
@@ -149,39 +150,41 @@ def draw_travel(
         axis.set_axis_off()
     for number, (axis, state, name) in enumerate(zip(axes.flat, states, titles, strict=False)):
         reached, whole = state > 0, number == len(states) - 1
-        for ring in range(1, max(distance) + 1):
-            axis.add_patch(plt.Circle((0, 0), ring, fill=False, color="0.85", linewidth=0.8, zorder=0))
+        for ring in range(1, farthest + 1):
+            axis.add_patch(plt.Circle((0, 0), ring, fill=False, color="0.88", linewidth=0.8, zorder=0))
         if number and not whole:
             carried = states[number - 1][edges.index[0]] * edges.coefficient
         else:
             carried = edges.coefficient * (reached[edges.index[0]] & reached[edges.index[1]]) * float(number > 0)
-        strongest = float(carried.max()) or 1.0
-        used = carried > 0
-        ends = place[edges.index[:, used].T]  # (edges, 2 ends, 2)
-        look = {"linewidths": (0.3 + 2.2 * carried[used] / strongest).numpy(), "colors": "0.45", "alpha": 0.55}
-        axis.add_collection(LineCollection(ends.numpy(), zorder=1, **look))
-        axis.scatter(*place[~reached].T.numpy(), s=22, color="white", edgecolor="0.7", linewidth=0.6, zorder=2)
-        values = state[reached].clamp_min(highest * 1e-4)
-        shown = axis.scatter(
-            *place[reached].T.numpy(),
-            c=values.numpy(),
-            s=50,
-            cmap="viridis_r",
-            norm=norm,
-            edgecolor="black",
-            linewidth=0.4,
-            zorder=3,
-        )
-        for node in state.argsort(descending=True)[:4].tolist():
-            if state[node] > highest * 1e-3:
-                text = dict(fontsize=8, ha="center", va="bottom", zorder=4, xytext=(0, 6), textcoords="offset points")
-                box = dict(boxstyle="round,pad=0.1", facecolor="white", edgecolor="none", alpha=0.75)
-                axis.annotate(economy.names[node], place[node].tolist(), bbox=box, **text)
+        used, strongest = carried > 0, float(carried.max()) or 1.0
+        widths = (0.3 + 2.2 * carried[used] / strongest).numpy()
+        ends = place[edges.index[:, used].T].numpy()  # (edges, 2 ends, 2)
+        axis.add_collection(LineCollection(ends, linewidths=widths, colors="0.45", alpha=0.5, zorder=1))
+        waiting = place[~reached & shown].T.numpy()
+        axis.scatter(*waiting, s=size / 2, color="white", edgecolor="0.7", linewidth=0.6, zorder=2)
+        values = state[reached].clamp_min(highest * 1e-4).numpy()
+        dots = axis.scatter(*place[reached].T.numpy(), c=values, s=size, zorder=3, **look)
+        _label_greatest(axis, state, place, economy.names, farthest)
         axis.set_title(name, fontsize=10)
-        axis.set_aspect("equal")
-    figure.colorbar(shown, ax=axes, shrink=0.6, label="what arrives per unit of shock (white: nothing)")
+        axis.set(aspect="equal", xlim=(-farthest - 0.6, farthest + 0.6), ylim=(-farthest - 0.6, farthest + 0.6))
+    figure.colorbar(dots, ax=axes, shrink=0.6, label="what arrives per unit of shock (white: nothing)")
     figure.suptitle(title, fontsize=12)
     save(figure, path)
+
+
+def _label_greatest(
+    axis: Any, state: Tensor, place: Tensor, names: Sequence[str], farthest: int, most: int = 4
+) -> None:
+    """Name the nodes with the greatest values, outwards of each, where no other name stands."""
+    box = dict(boxstyle="round,pad=0.1", facecolor="white", edgecolor="none", alpha=0.8)
+    taken: list[Tensor] = []
+    for node in state.argsort(descending=True)[: 2 * most].tolist():
+        direction = place[node] / place[node].norm().clamp_min(1e-6) if place[node].any() else torch.tensor([0.0, 1.0])
+        at = place[node] + 0.11 * farthest * direction
+        free = all(abs(at[0] - o[0]) > 0.33 * farthest or abs(at[1] - o[1]) > 0.11 * farthest for o in taken)
+        if free and len(taken) < most and state[node] > state.max() * 1e-2:
+            taken.append(at)
+            axis.text(*at.tolist(), names[node], fontsize=8, ha="center", va="center", bbox=box, zorder=4)
 
 
 def draw_embodied(names: Sequence[str], direct: Tensor, whole: Tensor, factors: Sequence[str], path: Path) -> None:
