@@ -21,7 +21,7 @@ class Products(NamedTuple):
     """The whole data set.
 
     Shapes:
-        values: (days, P, 4), in SERIES' order, units or tonnes per day
+        values: (days, P, 4), in SERIES' order, pieces (or weight, as published) per day
         edge_index: (2, E), both directions
         edge_type: (E,), in RELATIONS' order
     """
