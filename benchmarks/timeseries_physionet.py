@@ -98,10 +98,13 @@ class Bench:
         short = "".join(c if c.isalnum() else "_" for c in name)
         return self.out / f"{what}_{short}_{seed}_{hashlib.sha256(key.encode()).hexdigest()[:12]}"
 
+    def file(self, name: str, seed: int) -> Path:
+        """Where a variant with a seed is kept."""
+        return self.path("model", name, seed, VARIANTS[name][0]).with_suffix(".npz")
+
     def trained(self, name: str, seed: int) -> Trained:
         """A variant with a seed."""
-        changes = VARIANTS[name][0]
-        file = self.path("model", name, seed, changes).with_suffix(".npz")
+        changes, file = VARIANTS[name][0], self.file(name, seed)
         if file.is_file():
             kept = np.load(file, allow_pickle=False)
             return Trained(kept["logits"], kept["half_lives"], int(kept["parameters"]), float(kept["seconds"]))
@@ -204,7 +207,8 @@ def judge(arguments: argparse.Namespace, recipe: dict[str, Any]) -> str:
     kept: dict[str, list[Trained]] = {}
     for seed in range(arguments.seeds):
         for name, (_, seeds) in VARIANTS.items():
-            if seed < seeds and (not arguments.variants or name in arguments.variants):
+            wanted = seed < seeds and (not arguments.variants or name in arguments.variants)
+            if wanted and (not arguments.kept or bench.file(name, seed).is_file()):
                 kept.setdefault(name, []).append(bench.trained(name, seed))
     for name, models in kept.items():
         runs[name], info[name] = [model.logits for model in models], models[0]
@@ -262,6 +266,7 @@ def main() -> None:
     parser.add_argument("--folds", type=int, default=0, help="validate inside set a instead of testing on set b")
     parser.add_argument("--seeds", type=int, default=None, help="at most so many; default: all, with --folds 1")
     parser.add_argument("--variants", nargs="*", choices=list(VARIANTS), help="only these")
+    parser.add_argument("--kept", action="store_true", help="train nothing: report the models that are kept already")
     parser.add_argument("--repeats", type=int, default=500, help="draws of the intervals")
     parser.add_argument("--out", type=Path, default=Path("runs/benchmark_physionet"), help="where models are kept")
     parser.add_argument("--docs", action="store_true", help="write the tables into docs/timeseries.md")
