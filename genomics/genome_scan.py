@@ -262,14 +262,14 @@ class _Bins:
     """The stretch of each window in the track: the `stride` bases in its middle, up to the ends of the sequence."""
 
     def __init__(self, window: int, stride: int) -> None:
-        self.before, self.stride = (window - stride) // 2, stride
+        self.window, self.stride, self.before = window, stride, (window - stride) // 2
         self.end = 0
 
     def of(self, block: Block, probability: Tensor) -> Iterator[tuple[int, int, float]]:
-        """Start, end and probability for each window of a block, without gaps or overlaps."""
-        for number, (first, value) in enumerate(zip(block.starts.tolist(), probability.tolist(), strict=True)):
-            final = block.last and number == len(probability) - 1
+        """Start, end and probability for each window of a block; gaps only where windows were left out."""
+        for first, value in zip(block.starts.tolist(), probability.tolist(), strict=True):
             start = 0 if first == 0 else max(self.end, first + self.before)
+            final = block.last and first + self.window >= block.bases
             end = block.bases if final else first + self.before + self.stride
             if start < end:
                 yield start, end, value

@@ -154,6 +154,17 @@ def test_the_track_covers_each_base_once_with_the_probability_of_its_window(tmp_
     assert model.training and not torch.is_inference_mode_enabled()
 
 
+def test_the_track_leaves_out_what_was_not_judged(tmp_path):
+    path = write(tmp_path / "g.fa", [("a", "N" * 40 + letters(60, 0) + "N" * 45), ("b", letters(7, 1))])
+    torch.manual_seed(0)
+    model, track = MotifDetector(features=16, filters=8, depth=0, heads=3), tmp_path / "p.bedgraph"
+    scan_fasta(model, path, tmp_path / "s.bed", window=20, stride=10, bedgraph=track)
+    rows = [line.split("\t")[:3] for line in track.read_text().splitlines()]
+    # Windows at 30 (half of it N) to 90 are judged: their middle 10 bases are 35 .. 105.
+    assert rows[0][:2] == ["a", "35"] and rows[-2][2] == "105" and rows[-1] == ["b", "0", "7"]
+    assert len(rows) == 8
+
+
 def test_memory_does_not_grow_with_the_sequence(tmp_path):
     """Peak of Python's and NumPy's own memory at 50 kb and at 500 kb; a sequence held as text would add 450 kB."""
 
