@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from ..part import Pairs, Part
-from ..symbolic import expect_shape, expect_tensor, node
-from .base import Mask
+from ..symbolic import expect_shape, expect_tensor, node, values_are_visible
+from .base import Extent, Mask
 
 
 @node
@@ -37,6 +38,19 @@ class Segments(Mask):
     def _block(self, part: Part) -> Tensor:
         queries = self.ids[part.items, part.Lk - part.Lq :][:, part.rows]
         return (queries[:, :, None] == self.ids[part.items, None, part.cols])[:, None]
+
+    def _extent(self, part: Part) -> Extent:
+        """Compare the ranges of ids: disjoint ones share no segment, one id on both sides is one segment."""
+        if not values_are_visible(self.ids):
+            return Extent.SOME
+        queries = self.ids[part.items, part.Lk - part.Lq :][:, part.rows]
+        keys = self.ids[part.items, part.cols]
+        if not queries.numel() or not keys.numel():
+            return Extent.NOTHING
+        (low, high), (least, most) = (torch.aminmax(x, dim=1) for x in (queries, keys))
+        apart = (high < least) | (most < low)
+        same = (low == high) & (low == least) & (low == most)
+        return Extent.of(bool(apart.all()), bool(same.all()))
 
     def _at(self, pairs: Pairs) -> Tensor:
         queries = self.ids[pairs.item, pairs.query + (pairs.Lk - pairs.Lq)]

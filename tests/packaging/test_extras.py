@@ -42,10 +42,13 @@ def test_the_message_names_who_what_and_the_cure():
         ("vision", "timm", "vision"),
         ("vision", "sklearn", "vision"),
         ("vision", "lightning", "vision"),
+        ("genomics", "Bio", "genomics"),
+        ("graphs", "torch_geometric", "graphs"),
+        ("timeseries", "sklearn", "timeseries"),
     ],
 )
 def test_the_last_line_names_the_extra(module, blocked, extra):
-    done = without(f"import {module}" if module == "vision" else f"from {module} import Task", blocked)
+    done = without(f"from {module} import Task" if module == "core.training" else f"import {module}", blocked)
     assert done.returncode == 1
     last = done.stderr.strip().splitlines()[-1]
     assert blocked in last and last.endswith(f'pip install "attention-suite[{extra}]"'), done.stderr
