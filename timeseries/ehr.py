@@ -319,6 +319,8 @@ class EventClassificationTask(Task):
         data = getattr(self.trainer, "datamodule", None)
         if not self.use_baselines or stage != "test" or data is None or data.kind != "binary":
             return {}
+        if "train" not in data.samples:  # with all_test there is nothing to fit them on
+            return {}
         from .tabular import TabularBaselines
 
         try:

@@ -206,6 +206,7 @@ def test_from_the_command_line_to_a_table(tmp_path, monkeypatch):
     with (tmp_path / "table.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert list(rows[0]) == ["id", "target", "probability_outcome"]
+    main(["test", *options, "--data.all_test", "true", "--ckpt_path", str(best)])  # nobody to fit baselines on
 
     # the checkpoint alone gives the same probabilities: vocabulary, quantiles, weights, temperature are in it
     model = load_task(best)
