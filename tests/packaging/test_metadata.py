@@ -15,7 +15,13 @@ from .tree import DOMAINS, PACKAGES, ROOT, imports, is_standard, sources, tracke
 TEXT = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
 PROJECT = tomllib.loads(TEXT)["project"]
 EXTRAS = PROJECT["optional-dependencies"]
-DISTRIBUTION = {"Bio": "biopython", "PIL": "pillow", "sklearn": "scikit-learn", "torch_geometric": "torch-geometric"}
+DISTRIBUTION = {
+    "Bio": "biopython",
+    "PIL": "pillow",
+    "sklearn": "scikit-learn",
+    "torch_geometric": "torch-geometric",
+    "yaml": "pyyaml",
+}
 """Module names that differ from the name of their distribution."""
 OPTIONAL = {"matplotlib": "viz", "captum": "viz", "mlxtend": "data", "pyjaspar": "data"}
 """What any package may import, inside a function, from an extra that is not its own."""
