@@ -67,7 +67,7 @@ def epoch_of(name: str, data: Data, train: torch.Tensor) -> tuple[Callable[[], f
         loss = F.cross_entropy(model(graph)[target], graph.y[target])
         loss.backward()
         optimizer.step()
-        return float(loss)
+        return float(loss.detach())
 
     if not name.endswith("sampled"):
         return lambda: step(data, train), model
