@@ -36,7 +36,7 @@ usage: lightning {fit,validate,test,predict} --config FILE [--model.KEY VALUE] [
   lightning fit --help                 every option of a subcommand
   lightning fit --model.help CLASS     the options of a task (--data.help CLASS: of a data module)
 
-Short cuts: --ema DECAY, --early_stopping PATIENCE, --checkpoint_every STEPS. Runs are kept under
+Short cuts: --ema DECAY, --early_stopping PATIENCE, --checkpoint_every STEPS, --test_after_fit true. Runs are kept under
 trainer.default_root_dir (runs), each in <config's name>/version_<n>. --debug shows the traceback of an error.
 
 """
@@ -56,6 +56,7 @@ class SuiteCLI(LightningCLI):
         parser.add_argument(
             "--checkpoint_every", type=int | None, help="save last.ckpt every so many steps, not only after epochs"
         )
+        parser.add_argument("--test_after_fit", type=bool, default=False, help="fit: then test the best checkpoint")
         parser.add_argument("--run_name", type=str | None, help="name of the run's folder; default: the config's name")
         parser.add_argument("--out", type=str | None, help="predict: table to write, .csv or .parquet")
 
@@ -135,9 +136,21 @@ class SuiteCLI(LightningCLI):
         return super().instantiate_trainer(**kwargs)
 
     def fit(self, **kwargs: Any) -> None:
-        """Train, and say where the run is kept."""
+        """Train, test if asked for, and say where the run is kept."""
         self.trainer.fit(**kwargs)
+        if self.config_init["fit"]["test_after_fit"]:
+            self._take_best()
+            self.trainer.test(self.model, datamodule=self.datamodule)
         self._say_where()
+
+    def _take_best(self) -> None:
+        """Give the model the weights of best.ckpt, averaged ones if the run averages; none is there in a dry run."""
+        folder = next(one for one in self.trainer.callbacks if isinstance(one, RunFolder))  # type: ignore[attr-defined]
+        best = folder.file("best.ckpt")
+        if best is not None and best.is_file():
+            checkpoint = read_checkpoint(str(best))
+            self.model.on_load_checkpoint(checkpoint)
+            self.model.load_state_dict(checkpoint["state_dict"])
 
     def validate(self, **kwargs: Any) -> None:
         """Validate, and say where the numbers are kept."""

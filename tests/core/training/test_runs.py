@@ -127,6 +127,16 @@ def test_averaged_weights_are_what_is_saved_and_tested(lightning, tmp_path: Path
     assert metrics["val/loss"] == pytest.approx(float(table[-1]["val/loss"]), abs=1e-7)
 
 
+@pytest.mark.parametrize("ema", [[], ["--ema", "0.9"]])
+def test_a_fit_may_end_with_a_test_of_its_best(lightning, tmp_path: Path, ema: list[str]) -> None:
+    lightning("fit", "--trainer.max_epochs", 6, "--model.lr", 0.3, "--test_after_fit", "true", *ema)
+    folder = tmp_path / "runs/toy/version_0"
+    both = read(folder / "metrics.json")
+    lightning("test", "--ckpt_path", folder / "best.ckpt")
+    assert {"val/loss", "test/loss"} <= set(both) and read(folder / "metrics.json") == both
+    assert not (tmp_path / "runs/toy/version_1").exists()
+
+
 def test_a_finished_run_goes_on_in_a_new_folder_with_its_best(lightning, tmp_path: Path) -> None:
     assert lightning("fit").status == 0
     first, second = (tmp_path / f"runs/toy/version_{n}" for n in (0, 1))
