@@ -45,6 +45,12 @@ class DataModule(L.LightningDataModule):
         """A hash of the data's content (see `hash_arrays` and `hash_files`)."""
         raise NotImplementedError(f"{type(self).__name__}.fingerprint: answer a hash of the data's content")
 
+    def introduce(self) -> None:
+        """Let the task take from the data what it must know, if it asks to: `setup` ends with this."""
+        adapt = getattr(getattr(self.trainer, "lightning_module", None), "adapt_to", None)
+        if callable(adapt):
+            adapt(self)
+
     def train_dataloader(self) -> Any:
         """Shuffled batches of the training set."""
         return self._loader("train", self.train_set, train=True)

@@ -85,12 +85,7 @@ class SequenceDataModule(DataModule, ABC):
         """Read, split, draw what is fixed, and let the task look at the data."""
         if self.whole is None:
             self._arrange(self.load())
-        self._introduce()
-
-    def _introduce(self) -> None:
-        adapt = getattr(getattr(self.trainer, "lightning_module", None), "adapt_to", None)
-        if callable(adapt):
-            adapt(self)
+        self.introduce()
 
     def _arrange(self, loaded: Loaded) -> None:
         """Draw the parts and the shuffles that are missing."""

@@ -122,7 +122,7 @@ class SequenceClassification(SequenceDataModule):
         nothing = np.full(len(records), -1)
         self._predicted = Sequences(*self._columns(records), nothing, np.arange(len(records)))
         self.predict_set = SequenceDataset(self._predicted, np.arange(len(records)))
-        self._introduce()
+        self.introduce()
 
     def load(self) -> Loaded:
         """Read the files, label and group the records."""

@@ -109,9 +109,7 @@ class FlowDataModule(DataModule, ABC):
         if self.test_set is None:
             train, val, test = (Shocks(part) for part in self.parts())
             self.train_set, self.val_set, self.test_set = train, val if len(val) else None, test
-        adapt = getattr(getattr(self.trainer, "lightning_module", None), "adapt_to", None)
-        if callable(adapt):
-            adapt(self)
+        self.introduce()
 
     def items(self, stage: str) -> list[ShockItem]:
         """The items of "train", "val" or "test"."""

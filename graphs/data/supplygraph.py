@@ -139,9 +139,7 @@ class SupplyGraphData(DataModule):
                 raise ValueError(f"lags: expected fewer than the {first_val} training days, got {self.lags}")
             self.train_set = Days(range(self.lags, first_val))
             self.val_set, self.test_set = Days(range(first_val, first_test)), Days(range(first_test, total))
-        adapt = getattr(getattr(self.trainer, "lightning_module", None), "adapt_to", None)
-        if callable(adapt):
-            adapt(self)
+        self.introduce()
 
     @property
     def whole(self) -> Products:

@@ -140,9 +140,7 @@ class EventDataModule(DataModule, ABC):
                 vocabulary = self.fit_vocabulary(samples, split)
             self.raw, self.split, self.reports, self._names = samples, split, loaded.reports, samples.ids()
             self.use_vocabulary(vocabulary)
-        adapt = getattr(getattr(self.trainer, "lightning_module", None), "adapt_to", None)
-        if callable(adapt):
-            adapt(self)
+        self.introduce()
         if self.trainer is not None and self.trainer.is_global_zero and not self._told:
             self._told = True
             print(self.report(), file=sys.stderr)

@@ -97,9 +97,7 @@ class ImageDataModule(DataModule, ABC):
         """Read, split, and tell the task what it must know about the images."""
         if self.whole is None:
             self._read()
-        adapt = getattr(getattr(self.trainer, "lightning_module", None), "adapt_to", None)
-        if callable(adapt):
-            adapt(self)
+        self.introduce()
 
     def _read(self) -> None:
         whole = self.load()
