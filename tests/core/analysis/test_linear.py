@@ -117,13 +117,13 @@ def run(L):
     mean_distance(q, k, mask=masks.Neighbours(torch.randint(0, L, (L, 8))))
 run(64)
 before = status("VmRSS")
-run(4096)
+run(8192)
 print((status("VmHWM") - before) * 1024)
 """
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="peak memory is read from /proc")
 def test_no_square_of_the_length_is_held():
-    """At L = 4096 the weights of two heads would be 134 MB."""
+    """At L = 8192 the weights of two heads would be 537 MB; their mask alone, as bytes, 134 MB."""
     done = subprocess.run([sys.executable, "-c", MEASURE], capture_output=True, text=True, check=True, timeout=300)
-    assert int(done.stdout) < 60e6
+    assert int(done.stdout) < 120e6
