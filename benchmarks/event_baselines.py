@@ -16,7 +16,7 @@ import numpy as np
 import sklearn
 from sklearn.metrics import average_precision_score, brier_score_loss, roc_auc_score
 
-from core.training.files import write_text
+from core.training.pages import rewrite
 from timeseries import EventDataModule, Nafld, PhysioNet2012
 from timeseries.tabular import TabularBaselines
 
@@ -52,16 +52,6 @@ def table(name: str, data: EventDataModule, seeds: int) -> str:
     return "\n".join(lines)
 
 
-def put_into_docs(text: str) -> None:
-    """Replace what is between the marks of docs/events.md."""
-    begin, end = "<!-- begin baselines -->", "<!-- end baselines -->"
-    page = PAGE.read_text("utf-8")
-    if begin not in page or end not in page:
-        raise ValueError(f"{PAGE.name}: expected the marks {begin} and {end}")
-    before, _, rest = page.partition(begin)
-    write_text(PAGE, f"{before}{begin}\n{text.strip()}\n{end}{rest.partition(end)[2]}")
-
-
 def main() -> None:
     """Print every table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -76,7 +66,7 @@ def main() -> None:
         tables.append(table("PhysioNet 2012, death in hospital, train a, test b", data, arguments.seeds))
     print("\n\n".join(tables))
     if arguments.docs:
-        put_into_docs("\n\n".join(tables))
+        rewrite(PAGE, "baselines", "\n\n".join(tables))
 
 
 if __name__ == "__main__":

@@ -29,6 +29,7 @@ import torch_geometric
 
 import graphs
 from core import __version__
+from core.training.pages import rewrite
 from graphs.baselines import label_propagation, logistic_regression
 
 RATES = (0.005, 0.01)
@@ -225,10 +226,7 @@ def main() -> int:
     text = "\n\n".join([head, *parts])
     print(text)
     if arguments.docs:
-        begin, end = "<!-- begin planetoid -->", "<!-- end planetoid -->"
-        before, _, rest = PAGE.read_text(encoding="utf-8").partition(begin)
-        _, _, after = rest.partition(end)
-        PAGE.write_text(f"{before}{begin}\n{text}\n{end}{after}", encoding="utf-8")
+        rewrite(PAGE, "planetoid", text)
     return 0 if met else 1
 
 

@@ -22,11 +22,12 @@ import torch
 import yaml
 from lightning.pytorch.callbacks import ModelCheckpoint
 
+from core.training.pages import rewrite
 from graphs import DemandForecastTask, SupplyGraphData
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "demos"))
-from _graphs import mean_sd, publish, table, versions  # noqa: E402  # shared with the demos
+from _graphs import mean_sd, table, versions  # noqa: E402  # shared with the demos
 
 PAGE = ROOT / "docs" / "supply-chains.md"
 CONFIG = yaml.safe_load((ROOT / "configs" / "graphs" / "supplygraph.yaml").read_text("utf-8"))
@@ -83,7 +84,7 @@ def main() -> None:
     )
     print(f"{data.fingerprint()[:23]}…\n\n{text}\n{time.perf_counter() - started:.0f} s")
     if arguments.docs:
-        publish(PAGE, "supplygraph", text)
+        rewrite(PAGE, "supplygraph", text)
 
 
 if __name__ == "__main__":

@@ -23,10 +23,10 @@ import sklearn
 import torch
 
 from core import __version__
+from core.training.pages import rewrite
 from timeseries import PhysioNet2012
 from timeseries.evaluation import binary_scores, difference_intervals, logit, score_intervals
 from timeseries.outcomes import Outcome
-from timeseries.pages import rewrite
 from timeseries.recalibration import fit_temperature
 from timeseries.recipe import pretrain, read_recipe, train
 from timeseries.report import markdown

@@ -1,9 +1,8 @@
-"""What the demos of supply chains share: versions, mean ± sd, and writing a table into a page."""
+"""What the demos of supply chains share: versions, mean ± sd, a table."""
 
 import platform
 import statistics
 from collections.abc import Sequence
-from pathlib import Path
 
 import torch
 
@@ -33,18 +32,3 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """A Markdown table."""
     lines = [f"| {' | '.join(header)} |", f"|{'---|' * len(header)}"]
     return "\n".join([*lines, *(f"| {' | '.join(row)} |" for row in rows)])
-
-
-def publish(page: Path, name: str, text: str) -> None:
-    """Put the text between the page's marks `<!-- begin NAME -->` and `<!-- end NAME -->`.
-
-    Raises:
-        ValueError: The page has no such marks.
-    """
-    begin, end = f"<!-- begin {name} -->", f"<!-- end {name} -->"
-    content = page.read_text("utf-8")
-    before, found, rest = content.partition(begin)
-    _, closed, after = rest.partition(end)
-    if not (found and closed):
-        raise ValueError(f"{page}: expected the marks {begin} and {end}")
-    page.write_text(f"{before}{begin}\n{text.rstrip()}\n{end}{after}", "utf-8")

@@ -20,9 +20,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from _graphs import mean_sd, publish, table, versions
+from _graphs import mean_sd, table, versions
 
 from core.training import hash_arrays
+from core.training.pages import rewrite
 from graphs import pictures
 from graphs.breadth import (
     BreadthModel,
@@ -152,7 +153,7 @@ def main() -> None:
     path = arguments.out / "relations.png"
     pictures.draw_relations(curves, bound, shown, RELATIONS, path)
     if arguments.docs:
-        publish(PAGE, "relations", text)
+        rewrite(PAGE, "relations", text)
     print(f"picture: {path}; {time.perf_counter() - started:.0f} s")
     if arguments.fast:
         print("--fast: a few steps only; these numbers show that it runs, not how good it is")

@@ -22,10 +22,11 @@ from typing import NamedTuple
 
 import lightning as L
 import torch
-from _graphs import mean_sd, publish, table, versions
+from _graphs import mean_sd, table, versions
 from torch import Tensor
 
 from core.training import hash_arrays
+from core.training.pages import rewrite
 from graphs import Economy, InputOutputData, SupplyChainTask, SyntheticEconomy, exact, input_output, pictures, shocks
 from graphs.economy import FlowEdges
 from graphs.receptive import hop_distances
@@ -251,7 +252,7 @@ def main() -> None:
             names, economy.factors[:, chosen], embodied[:, chosen], economy.factor_names, out / "embodied.png"
         )
     if arguments.docs:
-        publish(PAGE, name, text)
+        rewrite(PAGE, name, text)
     print(f"pictures in {out}; {time.perf_counter() - started:.0f} s")
     if arguments.fast:
         print("--fast: a few steps only; these numbers show that it runs, not how good it is")

@@ -26,13 +26,13 @@ import torch
 import timeseries
 from core import __version__
 from core.analysis import FaithfulnessReport
+from core.training.pages import rewrite
 from timeseries import EvaluationReport, EventEnsemble, Nafld, PhysioNet2012, fit_decayed_means, model_card
 from timeseries.data.base import EventDataModule, LoadedEvents
 from timeseries.decayed_means import matched
 from timeseries.evaluation import binary_scores
 from timeseries.explain import attention_faithfulness, most_frequent, timeline
 from timeseries.groups import nafld_groups, physionet_groups
-from timeseries.pages import rewrite
 from timeseries.pictures import decision_figure, half_life_figure, reliability_figure, timeline_figure
 from timeseries.recipe import read_recipe, train
 from timeseries.report import markdown

@@ -8,7 +8,6 @@ from timeseries.evaluation import net_benefit
 from timeseries.explain import EventsBranch, attention_faithfulness, most_frequent, timeline
 from timeseries.groups import bands, categories, nafld_groups, physionet_groups, static_column
 from timeseries.outcomes import Outcome
-from timeseries.pages import rewrite
 from timeseries.pictures import decision_figure, half_life_figure, reliability_figure, timeline_figure
 from timeseries.vocabulary import Vocabulary
 
@@ -98,15 +97,6 @@ def test_groups_of_the_data_sets():
     assert {name for name, member in nafld_groups(people).items() if member[1]} == {"sex: male", "age < 45 years"}
     with pytest.raises(ValueError, match="static_names"):
         static_column(people, "weight")
-
-
-def test_pages_are_rewritten_between_their_marks(tmp_path):
-    page = tmp_path / "page.md"
-    page.write_text("before\n<!-- begin x -->\nold\n<!-- end x -->\nafter\n")
-    rewrite(page, "x", "new")
-    assert page.read_text() == "before\n<!-- begin x -->\nnew\n<!-- end x -->\nafter\n"
-    with pytest.raises(ValueError, match=r"page\.md"):
-        rewrite(page, "y", "new")
 
 
 def test_pictures_show_what_they_are_given(tmp_path):

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+from .files import write_text
+
 
 def rewrite(page: Path, block: str, text: str) -> None:
     """Replace what stands between `<!-- begin BLOCK -->` and `<!-- end BLOCK -->`.
@@ -19,4 +21,4 @@ def rewrite(page: Path, block: str, text: str) -> None:
     if old.count(begin) != 1 or old.count(end) != 1 or old.index(begin) > old.index(end):
         raise ValueError(f"{page.name}: expected the marks {begin} and {end} once each, in this order")
     before, rest = old.split(begin)
-    page.write_text(f"{before}{begin}\n{text}\n{end}{rest.split(end)[1]}", encoding="utf-8")
+    write_text(page, f"{before}{begin}\n{text.strip()}\n{end}{rest.split(end)[1]}")
