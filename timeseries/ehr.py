@@ -28,13 +28,14 @@ from .pretrain import Forecast, take_encoder
 from .recalibration import Recalibration
 from .samples import EventSamples
 from .summary import SummaryFeatures
+from .summary_branch import summary_columns
 from .tokens import EncodedEvents, Tokenizer
 from .values import NormalScores
 from .vocabulary import Vocabulary
 
 
 class Encoded(NamedTuple):
-    """A set of samples as the model takes them: tokens, and summary scores beside what is missing (N, 2 F) or None."""
+    """A set of samples as the model takes them: tokens, and summary columns (N, 3, F) or None."""
 
     tokens: EncodedEvents
     summary: Tensor | None
@@ -192,9 +193,7 @@ class EventClassificationTask(Task):
         table = self.features(samples)
         if not self.tokenizer.values:  # counts alone: of the summary only what holds no value
             table = np.where([name.endswith((":count", ":since_last")) for name in self.features.names], table, np.nan)
-        scores = self.summary_scores.score_columns(table)
-        both = np.concatenate([scores, np.isnan(table).astype(np.float32)], 1)
-        return Encoded(tokens, torch.from_numpy(both))
+        return Encoded(tokens, summary_columns(self.summary_scores, table))
 
     def forward(self, encoded: Encoded, index: Tensor) -> EventOutput:
         """Logits of the samples at these places."""

@@ -2,8 +2,8 @@ r"""The outcome model: tokens of events, attention that decays with time, a quer
 
 .. math:: e = \text{Encoder}(x_1, \dots, x_T, q)_q, \quad g = \sigma(W [e; u] + c), \quad z = v \cdot (g e + (1 - g) u)
 
-x_t are the tokens, q the query with the statics in it, u = MLP(summary features). A token sees what is not after it
-(`masks.NotAfter`); the weights fall with the time between (`core.TimeDecayBias`).
+x_t are the tokens, q the query with the statics in it, u is what `SummaryBranch` answers. A token sees what is not
+after it (`masks.NotAfter`); the weights fall with the time between (`core.TimeDecayBias`).
 """
 
 import math
@@ -17,6 +17,7 @@ import core
 from core import AttentionOutput, EncoderOutput, masks
 
 from .gru import GRUEncoder, width_for
+from .summary_branch import SummaryBranch
 from .tokens import TokenBatch
 from .values import EMBEDDINGS
 
@@ -128,13 +129,7 @@ class EventModel(nn.Module):
         self.state = nn.Linear(2 * dim, dim) if self.pool is not None else nn.Identity()
         self.event_head = nn.Linear(dim, outputs)
         if summaries:
-            self.summarise = nn.Sequential(
-                nn.Dropout(summary_dropout),
-                nn.Linear(2 * summaries, summary_hidden),
-                nn.GELU(),
-                nn.Dropout(summary_dropout),
-                nn.Linear(summary_hidden, dim),
-            )
+            self.summarise = SummaryBranch(summaries, dim, summary_hidden, summary_dropout)
             self.event_projection = nn.Linear(dim, dim)
             self.summary_head = nn.Linear(dim, outputs)
             self.fuse = core.GatedFusion(dim) if fusion == "gate" else nn.Linear(2 * dim, dim)
@@ -185,17 +180,17 @@ class EventModel(nn.Module):
         Args:
             states: Answer of `encode`.
             keep: Where there is a token.
-            summary: Normal scores of the summary features beside whether each is missing.
+            summary: The summary features, see `summary_columns`.
 
         Shapes:
-            states: (B, L, dim); keep: (B, L); summary: (B, 2 summaries).
+            states: (B, L, dim); keep: (B, L); summary: (B, 3, summaries).
         """
         event = self.event_state(states, keep)
         events = self.event_head(self.dropout(event))
         if not self.summaries:
             return EventOutput(events)
         if summary is None:
-            raise ValueError(f"summary: expected (B, {2 * self.summaries}), got None")
+            raise ValueError(f"summary: expected (B, 3, {self.summaries}), got None")
         other, event = self.summarise(summary), self.event_projection(event)
         gates = None
         if isinstance(self.fuse, core.GatedFusion):

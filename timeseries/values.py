@@ -19,6 +19,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+KNOTS = (-2.6, -1.3, -0.6, 0.0, 0.6, 1.3, 2.6)
+"""Normal scores at which piecewise linear functions of a value bend."""
+
 
 class NormalScores(nn.Module):
     """Normal scores of values, by the quantiles of the data that it was fitted on.
@@ -89,6 +92,20 @@ class NormalScores(nn.Module):
         feature = np.tile(np.arange(self.features), len(table))
         return self.score(table.ravel(), feature).reshape(table.shape)
 
+    def standardise_columns(self, table: np.ndarray) -> np.ndarray:
+        """Distances of a table's values (N, features) from the mean in standard deviations; 0 where there is none.
+
+        Values are cut at the second and the last but one quantile, as outliers of a laboratory reach far; mean and
+        standard deviation are those of the quantiles so cut.
+        """
+        quantiles = self.quantiles.cpu().numpy()
+        low, high = quantiles[:, 1], quantiles[:, -2]
+        inner = quantiles.clip(low[:, None], high[:, None])
+        spread = inner.std(axis=1)
+        distance = (table.clip(low, high) - inner.mean(axis=1)) / np.where(spread > 0, spread, 1.0)
+        there = ~np.isnan(table) & self.known.cpu().numpy()
+        return np.where(there, distance, 0.0).astype(np.float32)
+
     def extra_repr(self) -> str:
         """Features and quantiles."""
         return f"features={self.features}, points={self.points}, fitted={int(self.known.sum())}"
@@ -99,6 +116,13 @@ def _by_feature(feature: np.ndarray, features: int) -> list[tuple[int, np.ndarra
     order = np.argsort(feature, kind="stable")
     ends = np.searchsorted(feature[order], np.arange(features + 1))
     return [(k, order[ends[k] : ends[k + 1]]) for k in range(features) if ends[k + 1] > ends[k]]
+
+
+def check_knots(knots: Sequence[float]) -> Tensor:
+    """Knots as float32; ValueError unless there are two or more in ascending order."""
+    if len(knots) < 2 or any(b <= a for a, b in pairwise(knots)):
+        raise ValueError(f"knots: expected at least two numbers in ascending order, got {list(knots)}")
+    return torch.tensor(knots, dtype=torch.float32)
 
 
 class PiecewiseLinearEmbedding(nn.Module):
@@ -113,12 +137,10 @@ class PiecewiseLinearEmbedding(nn.Module):
         knots: Scores at which the embedding bends, ascending.
     """
 
-    def __init__(self, codes: int, dim: int, knots: Sequence[float] = (-2.6, -1.3, -0.6, 0.0, 0.6, 1.3, 2.6)) -> None:
+    def __init__(self, codes: int, dim: int, knots: Sequence[float] = KNOTS) -> None:
         super().__init__()
-        if len(knots) < 2 or any(b <= a for a, b in pairwise(knots)):
-            raise ValueError(f"knots: expected at least two numbers in ascending order, got {list(knots)}")
         self.codes, self.dim = codes, dim
-        self.register_buffer("knots", torch.tensor(knots, dtype=torch.float32), persistent=False)
+        self.register_buffer("knots", check_knots(knots), persistent=False)
         self.rows = len(knots) + 2  # of a code: its knots, "no value", the count
         self.table = nn.Parameter(torch.empty(codes * self.rows, dim))
         nn.init.normal_(self.table, std=0.2)

@@ -91,7 +91,7 @@ def test_half_lives_are_spread_and_learn():
 
 def test_fusion():
     given = drawn(10)
-    summary = torch.randn(10, 6)
+    summary = torch.randn(10, 3, 3)
     for fusion in ("gate", "concat"):
         net = model(given, summaries=3, fusion=fusion)
         out = net(tokens(given), summary)
