@@ -96,6 +96,8 @@ def train(factor: str, architecture: str, seed: int, folder: Path, out: Path, ex
     options += ["--data.train", str(folder / f"{factor}_train.seq.gz")]
     options += ["--model.architecture", architecture, "--run_name", parent.name]
     options += ["--trainer.default_root_dir", str(out), "--trainer.accelerator", "cpu"]
+    if architecture == "cnn":  # its own sizes
+        options += ["--model.architecture_options", "null"]
     options += ["--data.test", str(folder / f"{factor}_test.seq.gz")]
     options += ["--trainer.enable_progress_bar", "false", "--trainer.enable_model_summary", "false", *extra]
     start = time.process_time()

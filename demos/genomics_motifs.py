@@ -4,13 +4,14 @@
     python demos/genomics_motifs.py --train YY1_train.seq.gz --test YY1_test.seq.gz --factor YY1
     python demos/genomics_motifs.py --fast                  seconds, for the tests; its numbers mean nothing
 
-Trains by configs/genomics/planted.yaml or chip_motifs.yaml; no motif enters training. Then every head's attention is
-read on the first sequences of the training file (peak files are ranked by strength): the windows round its peaks are
-counted as they stand, all of a head together ("whole") and parted by a mixture ("parted"), and compared with all
-vertebrate matrices of JASPAR CORE, all versions. Beside it, through the same steps: the model before training, one
-trained on permuted labels, and windows at random from the same sequences. Sites of each head are mutated to see whether
-the logit depends on them. Where sites were planted, those that are called on the test part are compared with them;
-thresholds come from shuffles.
+Trains by configs/genomics/planted.yaml or chip.yaml; no motif enters training. Then every head's attention is read on
+the first sequences of the training part (peak files are ranked by strength): the windows round its peaks are counted as
+they stand, all of a head together ("whole") and parted by a mixture ("parted"), and compared with all vertebrate
+matrices of JASPAR CORE, all versions. Where sites were planted, the parted motifs are also refined on the same
+sequences by expectation maximisation ("refined"), without labels or motifs. Beside it, through the same steps: the
+model before training, one trained on permuted labels, and windows at random from the same sequences. Sites of each head
+are mutated to see whether the logit depends on them. Where sites were planted, those that are called on the test part
+are compared with them. With several seeds, the long tables are those of the first.
 
 Prints tables and writes heads.tsv, motifs.meme, motifs.jaspar, sites.bed and heads.png under --out; --docs puts the
 tables into docs/motifs.md.
@@ -25,100 +26,48 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import _motif_runs as runs
 import lightning
 import numpy as np
 import torch
+from _motif_tables import (
+    Rows,
+    agreement_table,
+    best_named,
+    controls_table,
+    found,
+    planted_seeds_table,
+    planted_table,
+    seeds_table,
+)
 from sklearn.metrics import roc_auc_score
 
 from core import __version__
 from core.training.files import write_text
 from genomics.baselines import kmer_regression, matrix_scan
-from genomics.calling import call_sites
+from genomics.calling import call_sites, sites_of_model
+from genomics.data.planting import transition_matrix
 from genomics.extract import HeadMotif, Recipe, extract_motifs, random_control
-from genomics.extract_report import draw_heads, heads_table, is_found, write_heads
-from genomics.motif_compare import Match, MotifDatabase
-from genomics.motif_files import jaspar
+from genomics.extract_report import draw_heads, heads_table, write_heads
+from genomics.motif_compare import MotifDatabase
+from genomics.motif_files import jaspar, write_motifs
 from genomics.motif_scan import scan
 from genomics.mutagenesis import mutate_sites, site_profile
 from genomics.peaks import find_peaks
+from genomics.refine import Refined, refine
+from genomics.site_model import SiteModel
 from genomics.sites import Site, agreement, write_sites
 
 PAGE = runs.ROOT / "docs" / "motifs.md"
-KIN = {"YY1": ("YY1", "ZFP42", "YY2")}
+KIN = {"YY1": ("ZFP42", "YY2")}
 """Retroposed copies that share a factor's motif (Kim et al. 2007, Nucleic Acids Research 35:3442)."""
 KNOWN = {"USF2": "MA0526.1", "YY1": "MA0095.2", "ZNF143": "MA0088.2", "TEAD4": "MA0809.1"}
 """Matrices that the baseline scans with."""
 
 
-class Named(NamedTuple):
-    """The head that reads a factor's motif best: among its matches, where the factor stands and how alike it is."""
-
-    head: str
-    rank: int
-    match: Match
-    found: bool
-
-
-def best_named(heads: Sequence[HeadMotif], names: Sequence[str], rivals: Sequence[str] = ()) -> Named | None:
-    """The best match with any matrix of these names on at least 8 columns: found ones first, then by r.
-
-    Found: q < .01 and r >= .9 over at least 8 columns, and among a head's first three of all matrices; where rivals are
-    given, the head's first match with any of them instead.
-    """
-    wanted, known = ({name.upper() for name in some} for some in (names, rivals))
-    candidates = []
-    for head in heads:
-        first = next((m.target.name.upper() for m in head.matches if m.target.name.upper() in known), None)
-        for rank, match in enumerate(head.matches, 1):
-            if match.target.name.upper() in wanted and match.overlap >= 8:
-                ahead = first in wanted if rivals else rank <= 3
-                candidates.append(Named(head.name, rank, match, ahead and is_found(match)))
-    return max(candidates, key=lambda c: (c.found, c.match.correlation), default=None)
-
-
-def controls_table(by_model: dict[str, list[HeadMotif]], names: Sequence[str]) -> str:
-    """One line per model: its heads with a motif, and the one that is most like the factor's."""
-    lines = [
-        "| windows of | heads with a motif | with a match, q < .01, r >= .9 | most like the factor's | r | columns "
-        "| q | rank | found |",
-        "|---|---|---|---|---|---|---|---|---|",
-    ]
-    for model, heads in by_model.items():
-        some = sum(head.motif is not None for head in heads)
-        any_match = sum(bool(head.matches) and is_found(head.matches[0]) for head in heads)
-        best = best_named(heads, names)
-        cells = ["-"] * 5 + ["no"]
-        if best is not None:
-            m = best.match
-            cells = [f"{m.target.name} {m.target.id}", f"{m.correlation:.3f}", str(m.overlap), f"{m.q_value:.1e}"]
-            cells += [str(best.rank), "yes" if best.found else "no"]
-        lines.append(f"| {model} | {some} of {len(heads)} | {any_match} | {' | '.join(cells)} |")
-    return "\n".join(lines)
-
-
-def planted_table(by_model: dict[str, list[HeadMotif]], names: Sequence[str]) -> str:
-    """One line per planted motif: the head of the trained model that reads it best; how many each control finds."""
-    lines = ["| planted | head | matrix | r | columns | q | rank | found |", "|---|---|---|---|---|---|---|---|"]
-    counts = {model: 0 for model in by_model}
-    for name in names:
-        for model, heads in by_model.items():
-            best = best_named(heads, [name], names)
-            counts[model] += best is not None and best.found
-        best = best_named(by_model["trained, parted"], [name], names)
-        if best is None:
-            lines.append(f"| {name} | - | - | - | - | - | - | no |")
-            continue
-        m = best.match
-        numbers = f"{m.correlation:.3f} | {m.overlap} | {m.q_value:.1e} | {best.rank} | {'yes' if best.found else 'no'}"
-        lines.append(f"| {name} | {best.head.removeprefix('head')} | {m.target.id} | {numbers} |")
-    total = "; ".join(f"{model} {count}" for model, count in counts.items())
-    return "\n".join(lines) + f"\n\nFound, of {len(names)}: {total}."
-
-
-def planted_agreement(model: Any, heads: Sequence[HeadMotif], data: Any, fdr: float) -> str:
+def planted_agreement(model: Any, heads: Sequence[HeadMotif], refined: Refined | None, data: Any, fdr: float) -> Rows:
     """How the called sites of the test part agree with the planted ones, beside the planted matrices themselves."""
     items = data.test_set.items[data.test_set.targets() == 1].tolist()
     texts, ids = [data.whole.letters[i] for i in items], [data.whole.names[i] for i in items]
@@ -127,7 +76,15 @@ def planted_agreement(model: Any, heads: Sequence[HeadMotif], data: Any, fdr: fl
     lengths = dict(zip(ids, map(len, texts), strict=True))
     peaks, false = (find_peaks(model, some, per_sequence=3) for some in (texts, decoys))
     called = call_sites(heads, peaks, texts, ids, false, decoys, fdr=fdr)
-    rows = [(f"attention, called at {fdr:.0%} decoys", agreement(called, true, lengths))]
+    rows = {f"peaks of attention, parted motifs, {fdr:.0%} decoys": agreement(called, true, lengths)}
+    if refined is not None:
+        some = sites_of_model(refined.model, texts, ids, [motif.name for motif in refined.motifs])
+        rows["refined motifs, chance of a base >= .5"] = agreement(some, true, lengths)
+    transitions = transition_matrix(data.gc, data.cpg if data.order else 1.0)
+    rates = np.full(len(data.planted), len(data.truth) / len(data.planted) / data.positives / data.sequence_length)
+    planted = SiteModel(tuple(data.planted), rates, transitions)
+    some = sites_of_model(planted, texts, ids, [motif.name for motif in data.planted])
+    rows["the planted matrices and rates, chance of a base >= .5"] = agreement(some, true, lengths)
     for p in (1e-3, 3e-4, 1e-4, 3e-5):
         sites = []
         for motif in data.planted:
@@ -135,23 +92,25 @@ def planted_agreement(model: Any, heads: Sequence[HeadMotif], data: Any, fdr: fl
             sites += [
                 Site(ids[i], s, s + hits.width, "x", 0, ".") for i, s in zip(hits.sequence, hits.start, strict=True)
             ]
-        rows.append((f"the planted matrices, p <= {p:g}", agreement(sites, true, lengths)))
-    lines = ["| sites of the test part | nCC | sensitivity | precision |", "|---|---|---|---|"]
-    lines += [f"| {name} | {a.correlation:.3f} | {a.sensitivity:.3f} | {a.precision:.3f} |" for name, a in rows]
-    return "\n".join(lines)
+        rows[f"the planted matrices, p <= {p:g}"] = agreement(sites, true, lengths)
+    return rows
 
 
 def accuracy_table(model: Any, data: Any, baselines: bool) -> str:
     """AUROC on the test part beside the simpler methods."""
-    letters, target = data.test_set.letters(), data.test_set.targets()
     lines = ["| method | test AUROC |", "|---|---|"]
-    lines.append(f"| detector | {roc_auc_score(target, find_peaks(model, letters).logits):.4f} |")
+    lines.append(f"| detector | {auroc(model, data):.4f} |")
     known = data.known_motifs() if baselines else []
     results = [kmer_regression(data, 4), kmer_regression(data, 6)] if baselines else []
     results += [matrix_scan(data, known)] if known else []
     for result in results:
         lines.append(f"| {result.name.replace('_', ' ')} | {roc_auc_score(result.target, result.score):.4f} |")
     return "\n".join(lines)
+
+
+def auroc(model: Any, data: Any) -> float:
+    """On the test part."""
+    return float(roc_auc_score(data.test_set.targets(), find_peaks(model, data.test_set.letters()).logits))
 
 
 def put_into_docs(name: str, text: str) -> None:
@@ -172,12 +131,13 @@ def arguments() -> argparse.Namespace:
     add("--test", help="sequences to test on (default: a part of --train)")
     add("--factor", help="name of the motif that is expected, for the tables alone")
     add("--ckpt", type=Path, help="a detector that was trained on --train already")
-    add("--first", type=int, help="positives of the training part that are read (default: 1000; planted: all)")
-    add("--whole", type=int, default=150, help="windows of a head that is not parted, at most (default %(default)s)")
-    add("--sites", type=int, help="windows of a head that is parted, at most (default: 500; planted: 600)")
-    add("--parts", type=int, default=4, help="motifs that a head's windows may be parted into (default %(default)s)")
+    add("--first", type=int, help="positives of the training part that are read (default: 1000; planted: 8000)")
+    add("--whole", type=int, default=200, help="windows of a head that is not parted, at most (default %(default)s)")
+    add("--sites", type=int, help="windows of a head that is parted, at most (default: 500; planted: 3000)")
+    add("--parts", type=int, help="motifs that a head's windows may be parted into (default: 4; planted: 8)")
     add("--flank", type=int, default=15, help="bases on each side of a peak (default %(default)s)")
     add("--seed", type=int, default=0, help="of training and controls (default %(default)s)")
+    add("--seeds", type=int, default=1, help="runs, from --seed on (default %(default)s)")
     add("--epochs", type=int, help="default: the configuration's")
     add("--null-epochs", type=int, help="on permuted labels (default: as many; 0 leaves that control out)")
     add("--no-baselines", action="store_true", help="leave the simpler classifiers out")
@@ -187,9 +147,32 @@ def arguments() -> argparse.Namespace:
     options = parser.parse_args()
     if options.train is None and (options.test or options.factor or options.ckpt):
         parser.error("--train: expected a file with --test, --factor or --ckpt")
+    if options.ckpt and options.seeds > 1:
+        parser.error("--seeds: expected 1 with --ckpt")
     if options.fast and options.docs:
         parser.error("--docs: expected a full run, got --fast")
     return options
+
+
+KINDS = ("whole", "parted", "refined")
+
+
+def read(
+    model: Any, texts: list[str], peaks: Any, database: MotifDatabase, whole: Recipe, recipe: Recipe, further: bool
+) -> dict[str, Any]:
+    """What a model's heads read: together, parted and, if that is asked for, refined."""
+    some: dict[str, Any] = {
+        kind: extract_motifs(model, texts, peaks=peaks, database=database, recipe=how)
+        for kind, how in (("whole", whole), ("parted", recipe))
+    }
+    if further:
+        some["refined"] = refine(some["parted"], texts[:3000], database=database, matches=len(database))
+    return some
+
+
+def motifs_of(some: Any) -> list[Any]:
+    """The motifs of what was read; none where nothing was left to refine."""
+    return [] if some is None else list(some.motifs) if isinstance(some, Refined) else some
 
 
 def main() -> None:
@@ -198,7 +181,7 @@ def main() -> None:
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", module="lightning")
     start = time.perf_counter()
-    config_name = "planted" if options.train is None else "chip_motifs"
+    config_name = "planted" if options.train is None else "chip"
     name = "planted" if options.train is None else options.factor or Path(options.train).name.partition(".")[0]
     config = runs.recipe(config_name)
     changes: dict[str, Any] = {} if options.train is None else {"train": options.train}
@@ -212,47 +195,81 @@ def main() -> None:
     print(f"lightning {lightning.__version__}, {torch.get_num_threads()} threads, seed {options.seed}")
     data = runs.make_data(config, changes)
     print(f"data: {data.source}; {data.licence}\n{data.fingerprint()}\n{data.describe_split()}", flush=True)
-    if options.ckpt is None:
-        run = runs.trained(config_name, changes, options.seed, epochs, out, name)
-        print(f"trained in {run.minutes:.1f} CPU minutes: {run.folder / 'best.ckpt'}", flush=True)
-        model = run.model
-    else:
-        model = runs.load_detector(options.ckpt).model
-    known = list(data.planted) if options.train is None else []
-    database = MotifDatabase(known + jaspar(ids=list(KNOWN.values())) if options.fast else jaspar())
-    most, first = (600, None) if options.train is None else (500, 1000)
-    recipe = Recipe(flank=options.flank, most=options.sites or most, parts=options.parts, matches=len(database))
-    positives = data.plain_train_set.items[data.plain_train_set.targets() == 1][: options.first or first].tolist()
+    planted = options.train is None
+    database = MotifDatabase((list(data.planted) if planted else []) + jaspar(ids=list(KNOWN.values())))
+    database = database if options.fast else MotifDatabase(jaspar())
+    recipe = Recipe(
+        flank=options.flank,
+        most=options.sites or (3000 if planted else 500),
+        parts=options.parts or (8 if planted else 4),
+        matches=len(database),
+    )
+    positives = data.plain_train_set.items[data.plain_train_set.targets() == 1]
+    positives = positives[: options.first or (8000 if planted else 1000)].tolist()
     texts, ids = [data.whole.letters[i] for i in positives], [data.whole.names[i] for i in positives]
     whole = replace(recipe, most=options.whole, parts=1)
+    factor = options.factor or name
+    names = [motif.name for motif in data.planted] if planted else [factor, *KIN.get(factor, ())]
+    trained, by_seed, rows_of = {}, {}, {}
+    for seed in range(options.seed, options.seed + options.seeds):
+        if options.ckpt is None:
+            run = runs.trained(config_name, changes, seed, epochs, out, f"{name}_seed{seed}")
+            print(f"seed {seed}: trained in {run.minutes:.1f} CPU minutes: {run.folder / 'best.ckpt'}", flush=True)
+            trained[seed] = run.model
+        else:
+            trained[seed] = runs.load_detector(options.ckpt).model
+        peaks = find_peaks(trained[seed], texts)
+        if planted:
+            some = read(trained[seed], texts, peaks, database, whole, recipe, planted)
+            rows = planted_agreement(trained[seed], some["parted"], some["refined"], data, fdr=0.2)
+            numbers = list(rows.values())
+            cells = [f"{auroc(trained[seed], data):.4f}"]
+            cells += [f"{sum(found(motifs_of(some[kind]), names))} of {len(names)}" for kind in KINDS]
+            cells += [str(len(motifs_of(some["refined"]))), f"{numbers[0].correlation:.3f}"]
+            cells.append(f"{numbers[1].correlation:.3f}" if some["refined"] is not None else "-")
+            by_seed[seed], rows_of[seed] = cells, (rows, some)
+        else:
+            by_seed[seed] = {
+                most: extract_motifs(
+                    trained[seed], texts, peaks=peaks, database=database, recipe=replace(whole, most=most)
+                )
+                for most in (100, 150, 200)
+            }
+    model = trained[options.seed]
     generator = np.random.default_rng(options.seed)
     null_epochs = epochs if options.null_epochs is None else options.null_epochs
     models = {"trained": model, "before training": runs.untrained(config, options.seed + 1000)}
     if null_epochs != 0:
         label = "permuted labels" + (f", {null_epochs} epoch(s)" if null_epochs else "")
         models[label] = runs.on_shuffled_labels(config, data, options.seed, null_epochs)
-    by_model: dict[str, list[HeadMotif]] = {}
+    by_model: dict[str, Any] = {}
+    for label, other in models.items():
+        some = rows_of[options.seed][1] if label == "trained" and planted else None
+        some = some or read(other, texts, find_peaks(other, texts), database, whole, recipe, planted)
+        by_model |= {f"{label}, {kind}": motifs_of(some[kind]) for kind in KINDS if kind in some}
     for kind, how in (("whole", whole), ("parted", recipe)):
-        for label, other in models.items():
-            by_model[f"{label}, {kind}"] = extract_motifs(other, texts, database=database, recipe=how)
-        first_of = by_model[f"trained, {kind}"]
         by_model[f"windows at random, {kind}"] = random_control(
-            texts, first_of, generator, database=database, recipe=how
+            texts, by_model[f"trained, {kind}"], generator, database=database, recipe=how
         )
     heads = by_model["trained, parted"]
     effects = mutate_sites(model, texts, heads, generator, most=5 if options.fast else 50)
     tables = [accuracy_table(model, data, not options.no_baselines), heads_table(heads, effects)]
-    if options.train is None:
-        names = [motif.name for motif in known]
-        tables += [planted_table(by_model, names), planted_agreement(model, heads, data, fdr=0.2)]
+    if planted:
+        tables += [planted_table(by_model, names), agreement_table(rows_of[options.seed][0])]
+        tables.append(planted_seeds_table(by_seed))
         shown = [b.head for b in (best_named(heads, [n], names) for n in names) if b is not None and b.found]
     else:
-        kin = KIN.get(options.factor, (options.factor or name,))
-        tables.append(controls_table(by_model, kin))
-        shown = [h.name for h in heads if (b := best_named([h], kin)) is not None and b.found]
+        by_model = {key: by_model[key] for key in sorted(by_model, key=lambda key: "parted" in key)}
+        tables.append(controls_table(by_model, names))
+        if len(by_seed) > 1:
+            tables.append(seeds_table(by_seed, names, "most like the factor's"))
+        shown = [h.name for h in heads if (b := best_named([h], names)) is not None and b.found]
     text = "\n\n".join(tables)
     folder = out / name
     files = write_heads(heads, folder)
+    if by_model.get("trained, refined"):
+        files.append(folder / "refined.meme")
+        write_motifs([one.motif for one in by_model["trained, refined"]], files[-1])
     write_sites((site for head in heads for site in head.sites(ids)), folder / "sites.bed")
     write_text(folder / "report.md", text + "\n")
     chosen = [head for head in heads if head.name in shown] or [head for head in heads if head.motif is not None][:6]

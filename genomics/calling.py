@@ -10,6 +10,8 @@ decoys have are expected to be false (for as many decoys as sequences), so that
 and a motif's threshold is the lowest t with FDR(t) <= fdr. No truth and no known motif is used. Of candidates that
 share more than half, of any head, the one with the highest log-odds is the site.
 
+`sites_of_model` calls by letters alone, on every base: what a `SiteModel` holds for likely.
+
 References:
     Elias and Gygi 2007, Nature Methods 4:207 (targets and decoys; there for spectra of peptides).
 """
@@ -25,6 +27,7 @@ from .alphabet import reverse_complement
 from .extract import HeadMotif
 from .motifs import letter_codes
 from .peaks import Peaks, span
+from .site_model import SiteModel, posteriors
 from .sites import HIGHEST, Site
 
 
@@ -134,6 +137,52 @@ def call_sites(
             score = round(HIGHEST * c.log_odds / most[c.motif])
             sites.append(Site(ids[i], c.start, c.end, heads[c.motif].name, score, "+-"[c.strand]))
     return sites
+
+
+def sites_of_model(
+    model: SiteModel, sequences: Sequence[str], ids: Sequence[str], names: Sequence[str], *, least: float = 0.5
+) -> list[Site]:
+    """Stretches whose bases belong to a site, of whichever motif, with a mean chance of at least `least`.
+
+    Motifs that are alike and places one base apart share a chance, so that it is the chance of a base that counts. Of
+    stretches that share more than half, the one whose own site is the likeliest is called. The score is 1000 times the
+    mean chance.
+
+    Args:
+        model: Motifs, rates and background, such as `refine` fits.
+        sequences: The sequences.
+        ids: Of the sequences.
+        names: Of the motifs.
+        least: The mean chance of a base.
+
+    Returns:
+        Sites ordered by sequence and start.
+
+    Raises:
+        ValueError: `least` is outside (0, 1), or names and motifs differ in number.
+    """
+    if not 0 < least < 1:
+        raise ValueError(f"least: expected 0 < least < 1, got {least}")
+    if len(names) != len(model.motifs):
+        raise ValueError(f"names: expected {len(model.motifs)}, got {len(names)}")
+    found = []
+    for part in posteriors(model, sequences):
+        summed = np.pad(part.coverage(model.widths).cumsum(1), ((0, 0), (1, 0)))
+        kept: dict[int, list[tuple[float, Candidate]]] = defaultdict(list)
+        either = part.sites.sum(2)  # (n, M, L)
+        places = np.argwhere(either > least / 10)
+        for i, m, start in places[np.argsort(-either[tuple(places.T)], kind="stable")].tolist():
+            end = start + len(model.motifs[m])
+            chance = (summed[i, end] - summed[i, start]) / (end - start)
+            strand = int(part.sites[i, m, :, start].argmax())
+            candidate = Candidate(m, part.first + i, start, end, strand, float(np.log2(either[i, m, start])))
+            if chance >= least and not any(_same(candidate, other) for _, other in kept[i]):
+                kept[i].append((chance, candidate))
+        for i in sorted(kept):
+            for chance, c in sorted(kept[i], key=lambda item: item[1].start):
+                score = min(round(HIGHEST * chance), HIGHEST)
+                found.append(Site(ids[c.sequence], c.start, c.end, names[c.motif], score, "+-"[c.strand]))
+    return found
 
 
 def _candidate(

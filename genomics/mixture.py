@@ -23,7 +23,7 @@ from .motifs import letter_codes
 
 
 def part_windows(
-    windows: Sequence[str], most: int, generator: np.random.Generator, *, starts: int = 8, prior: float = 1.0
+    windows: Sequence[str], most: int, generator: np.random.Generator, *, starts: int = 4, prior: float = 1.0
 ) -> NDArray[np.int64]:
     """The part of each window; parts are numbered by falling size.
 
@@ -46,7 +46,7 @@ def part_windows(
     if len(lengths) != 1:
         raise ValueError(f"windows: expected at least one, all of one length, got lengths {sorted(lengths)}")
     codes = np.stack([letter_codes(window) for window in windows])
-    x = (codes[:, :, None] == np.arange(4)).astype(np.float64)  # (n, w, 4)
+    x = (codes[:, :, None] == np.arange(4)).astype(np.float32)  # (n, w, 4)
     n, w = codes.shape
     best, least = np.zeros(n, dtype=np.int64), np.inf
     for parts in range(1, min(most, n) + 1):
@@ -62,13 +62,13 @@ def part_windows(
 
 
 def _fit(
-    x: NDArray[np.float64], parts: int, generator: np.random.Generator, prior: float, steps: int = 200
-) -> tuple[float, NDArray[np.float64]]:
+    x: NDArray[np.float32], parts: int, generator: np.random.Generator, prior: float, steps: int = 100
+) -> tuple[float, NDArray[np.float32]]:
     """Log-likelihood and responsibilities (n, K) of one run; it starts from K windows, each far from those before."""
     flat = x.reshape(len(x), -1)
     seeds = [int(generator.integers(len(x)))]
     while len(seeds) < parts:  # k-means++ by the number of letters that differ
-        far = (x.shape[1] - (flat @ flat[seeds].T).max(1)).clip(min=0) ** 2
+        far = (x.shape[1] - (flat @ flat[seeds].T).max(1)).clip(min=0).astype(np.float64) ** 2
         total = far.sum()
         seeds.append(int(generator.choice(len(x), p=far / total if total > 0 else None)))
     logits = flat @ flat[seeds].T
@@ -76,15 +76,15 @@ def _fit(
     responsibility /= responsibility.sum(1, keepdims=True)
     before = -np.inf
     for _ in range(steps):
-        counts = np.einsum("nk,nwb->kwb", responsibility, x) + prior / 4
+        counts = (responsibility.T @ flat).reshape(parts, -1, 4) + prior / 4
         log_theta = np.log(counts / counts.sum(2, keepdims=True)).reshape(parts, -1)
         weight = responsibility.sum(0) + prior
         joint = flat @ log_theta.T + np.log(weight / weight.sum())
         top = joint.max(1, keepdims=True)
         each = top[:, 0] + np.log(np.exp(joint - top).sum(1))
         responsibility = np.exp(joint - each[:, None])
-        likelihood = float(each.sum())
-        if likelihood - before < 1e-6 * abs(likelihood):
+        likelihood = float(each.sum(dtype=np.float64))
+        if likelihood - before < 1e-5 * abs(likelihood):
             break
         before = likelihood
     return likelihood, responsibility

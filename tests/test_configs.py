@@ -131,7 +131,6 @@ def events(folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
 DATA: dict[str, Callable[[Path, pytest.MonkeyPatch], list[str]]] = {
     "genomics/planted": planted,
     "genomics/chip": chip,
-    "genomics/chip_motifs": chip,
     "genomics/promoters": promoters,
     "vision/medmnist": medmnist,
     "vision/imagefolder": imagefolder,

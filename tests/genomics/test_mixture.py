@@ -58,5 +58,5 @@ def test_errors():
         part_windows(["ACG", "AC"], 2, rng)
     with pytest.raises(ValueError, match="windows: expected at least one"):
         part_windows([], 2, rng)
-    with pytest.raises(ValueError, match="most, starts, prior: expected at least 1, 1 and above 0, got 0, 8, 1"):
+    with pytest.raises(ValueError, match="most, starts, prior: expected at least 1, 1 and above 0, got 0, 4, 1"):
         part_windows(["ACG"], 0, rng)
