@@ -21,6 +21,7 @@ try:
     from .motif_scan import best_scores, scan
     from .motifs import Motif
     from .mutagenesis import mutate_sites
+    from .refine import refine
     from .sequences import Rules, SequenceRecord, read_sequences
     from .sites import Site, read_sites, write_sites
 except ModuleNotFoundError as error:
@@ -48,6 +49,7 @@ __all__ = [
     "read_motifs",
     "read_sequences",
     "read_sites",
+    "refine",
     "scan",
     "scan_fasta",
     "write_motifs",

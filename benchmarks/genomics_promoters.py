@@ -1,0 +1,150 @@
+"""Promoters against other places of a genome: our detector beside k-mer regressions and a CNN, one split for all.
+
+    python benchmarks/genomics_promoters.py --positives PROMOTERS.fa --negatives OTHER.fa
+    python benchmarks/genomics_promoters.py --file fly_core_promoters.fa.gz --positive-ids FP    both in one file, by id
+    python benchmarks/genomics_promoters.py --fast                     small planted data, to see that it runs
+
+Trains by configs/genomics/promoters.yaml, through the command line. Validation and test parts, a tenth each, share no
+24 letters in a row with the training part or each other. Every choice (C of the regressions, the epoch of best.ckpt) is
+made on validation. Runs are kept under --out and not trained again; --docs puts the table into docs/genomics.md.
+"""
+
+import argparse
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import genomics_chip as chip
+import numpy as np
+import torch
+import yaml
+
+from core import __version__
+from core.training.cli import main as command_line
+from core.training.files import write_text
+from genomics import SequenceClassification
+from genomics.baselines import kmer_regression
+from genomics.sequences import Rules, read_sequences
+
+CONFIG = chip.ROOT / "configs" / "genomics" / "promoters.yaml"
+BEGIN, END = "<!-- begin promoters -->", "<!-- end promoters -->"
+
+
+def parted(path: Path, prefix: str, folder: Path) -> tuple[Path, Path]:
+    """Write the records of a file whose ids begin with `prefix` into one file, and the others into another.
+
+    Args:
+        path: FASTA, plain or gzip.
+        prefix: Of the positives' ids.
+        folder: Where to.
+    """
+    texts: dict[bool, list[str]] = {True: [], False: []}
+    for record in read_sequences(path, Rules(duplicates="allow")):
+        texts[record.id.startswith(prefix)].append(f">{record.id}\n{record.sequence}\n")
+    if not all(texts.values()):
+        raise ValueError(f"{path}: expected ids with and without the prefix {prefix!r}, got {len(texts[True])} with it")
+    files = folder / "positives.fa", folder / "negatives.fa"
+    folder.mkdir(parents=True, exist_ok=True)
+    for file, positive in zip(files, (True, False), strict=True):
+        write_text(file, "".join(texts[positive]))
+    return files
+
+
+def train(files: tuple[Path, Path], architecture: str, seed: int, out: Path, extra: list[str]) -> Path:
+    """Train by the configuration, unless that was done; answer the run's folder."""
+    parent = out / f"{architecture}_seed{seed}"
+    for path in sorted(parent.glob("version_*")):
+        if (path / "cpu_minutes.json").is_file():
+            return path
+    options = ["--config", str(CONFIG), "--seed_everything", str(seed), "--data.seed", str(seed)]
+    options += ["--data.positives", str(files[0]), "--data.negatives", str(files[1]), "--data.duplicates", "allow"]
+    options += ["--model.architecture", architecture, "--run_name", parent.name, "--model.baseline", "false"]
+    options += ["--trainer.default_root_dir", str(out), "--trainer.accelerator", "cpu"]
+    options += ["--trainer.enable_progress_bar", "false", "--trainer.enable_model_summary", "false", *extra]
+    start = time.process_time()
+    command_line(["fit", *options])
+    path = sorted(parent.glob("version_*"), key=lambda p: int(p.name[8:]))[-1]
+    write_text(path / "cpu_minutes.json", str((time.process_time() - start) / 60))
+    return path
+
+
+def small(folder: Path) -> tuple[Path, Path]:
+    """Files of planted sites and of shuffles, for --fast."""
+    data = chip.PlantedMotifs("MA0095.2", positives=200, sites=(1, 1))
+    data.setup()
+    texts = {1: "", 0: ""}
+    for name, letters, label in zip(data.whole.names, data.whole.letters, data.whole.labels, strict=True):
+        texts[int(label)] += f">{name}\n{letters}\n"
+    for name, label in (("positives", 1), ("negatives", 0)):
+        write_text(folder / f"{name}.fa", texts[label])
+    return folder / "positives.fa", folder / "negatives.fa"
+
+
+def publish(text: str) -> None:
+    """Put the text between the marks of the page."""
+    page = chip.PAGE.read_text("utf-8")
+    if page.count(BEGIN) != 1 or page.count(END) != 1:
+        raise ValueError(f"{chip.PAGE.name}: expected the marks {BEGIN} and {END} once each")
+    before, rest = page.split(BEGIN)
+    write_text(chip.PAGE, f"{before}{BEGIN}\n{text}\n{END}{rest.split(END)[1]}")
+
+
+def main() -> int:
+    """Train, test, print and write."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--positives", type=Path, help="promoters")
+    parser.add_argument("--negatives", type=Path, help="other places")
+    parser.add_argument("--file", type=Path, help="instead of the two: both in one file")
+    parser.add_argument("--positive-ids", default="FP", help="how the ids of promoters begin in --file (%(default)s)")
+    parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--architectures", nargs="+", choices=["attention", "cnn"], default=["attention", "cnn"])
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--out", type=Path, default=Path("runs/genomics_promoters"))
+    parser.add_argument("--fast", action="store_true", help="small planted data and one epoch")
+    parser.add_argument("--docs", action="store_true", help="write the table into docs/genomics.md")
+    options = parser.parse_args()
+    if not options.fast and not options.file and not (options.positives and options.negatives):
+        parser.error("expected --positives and --negatives, or --file, or --fast")
+    torch.set_num_threads(options.threads)
+    extra: list[str] = []
+    with tempfile.TemporaryDirectory() as temporary:
+        out, seeds, files = options.out, options.seeds, (options.positives, options.negatives)
+        if options.fast:
+            out, seeds = Path(temporary) / "runs", 1
+            files = small(Path(temporary))
+            extra = ["--trainer.max_epochs", "1", "--data.batch_size", "16"]
+        elif options.file:
+            files = parted(options.file, options.positive_ids, out)
+        arguments = yaml.safe_load(CONFIG.read_text("utf-8"))["data"]["init_args"]
+        data = SequenceClassification(
+            positives=str(files[0]), negatives=str(files[1]), **{**arguments, "duplicates": "allow"}
+        )
+        data.setup()
+        rows = []
+        for architecture in options.architectures:
+            for seed in range(seeds):
+                path = train(files, architecture, seed, out, extra)
+                rows.append(chip.model_row(path, "promoters", architecture, seed, data))
+        for k in (4, 6):
+            result = kmer_regression(data, k)
+            nothing: dict[str, Any] = {"seed": 0, "parameters": 0, "val": result.validation, "minutes": 0.0}
+            rows.append(chip.judged("promoters", f"{k}-mer regression", result.score, data, **nothing))
+        lengths = np.array([len(letters) for letters in data.whole.letters])
+        used = f"attention-suite {__version__}, torch {torch.__version__}, {options.threads} threads, {seeds} seed(s)"
+        text = (
+            f"{used}. Data: {data.fingerprint()[:23]}, {lengths.min()} to {lengths.max()} bp; {data.describe_split()}."
+            f"\n\n{chip.table(rows)}"
+        )
+        print(text)
+        write_text(out / "promoters.md", text + "\n")
+        if options.fast:
+            print("\n--fast: one epoch on small planted data; these numbers show that it runs, not how good it is")
+        elif options.docs:
+            publish(text)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
