@@ -70,7 +70,7 @@ def _add_motifs(parser: argparse.ArgumentParser) -> None:
     add("--ckpt", required=True, help="checkpoint of a MotifDetectionTask")
     add("--out", required=True, help="folder to write into")
     add("--first", type=int, default=1000, help="sequences from the start of the file (default %(default)s)")
-    add("--sites", type=int, default=150, help="windows that make a motif, at most (default %(default)s)")
+    add("--sites", type=int, default=200, help="windows that make a motif, at most (default %(default)s)")
     add("--flank", type=int, default=15, help="bases on each side of a peak (default %(default)s)")
     add("--database", help="motif file to compare with (default: the vertebrates of JASPAR CORE, from pyjaspar)")
     parser.set_defaults(run=_motifs)
