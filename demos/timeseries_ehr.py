@@ -171,8 +171,8 @@ def explain(arguments: argparse.Namespace, members: list[Any], test: timeseries.
     faithful = attention_faithfulness(members[0], items, other_seeds=members[1:], **options)
     print(faithful, flush=True)
     logits = members[0].logits_of(test).logits[:, 0].numpy()
-    died = np.flatnonzero((test.target == 1) & (test.lengths >= np.quantile(test.lengths, 0.25)))
-    n = int(died[np.argsort(-logits[died])[len(died) // 10]])  # a patient of high risk, not the highest
+    died = np.flatnonzero((test.target == 1) & (test.lengths >= np.quantile(test.lengths, 0.75)))
+    n = int(died[np.argsort(-logits[died])[len(died) // 10]])  # of high risk, not the highest
     view = timeline(members[0], test, n, most_frequent(test, n))
     figure = timeline_figure(view, faithful.verdict, arguments.hours)
     figure.savefig(arguments.out / "timeline.png", dpi=120)
