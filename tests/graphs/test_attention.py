@@ -6,9 +6,9 @@ import torch
 from torch_geometric.data import Batch, Data, HeteroData
 from torch_geometric.nn import HeteroConv, Sequential, TransformerConv
 
-from graphs import AddHops, GraphAttention, hop_pairs
+from graphs import GraphAttention, hop_pairs
 
-DIAMOND = torch.tensor([[0, 1, 0, 2, 3, 3], [2, 2, 3, 3, 3, 1]])  # 0 has no incoming edge, 3 a self loop
+from .attention_fakes import DIAMOND, random_graph, shaken, sizes
 
 
 @pytest.fixture(autouse=True)
@@ -16,20 +16,6 @@ def _float64():
     torch.set_default_dtype(torch.float64)
     yield
     torch.set_default_dtype(torch.float32)
-
-
-def random_graph(nodes, share=0.15, seed=0):
-    generator = torch.Generator().manual_seed(seed)
-    edge_index = (torch.rand(nodes, nodes, generator=generator) < share).nonzero().T
-    edge_index = edge_index[:, edge_index[1] != nodes - 1]  # the last node is isolated as a target
-    return edge_index[:, torch.randperm(edge_index.shape[1], generator=generator)]
-
-
-def shaken(layer):
-    """Give every parameter a random value: those that start at 0 would hide mistakes."""
-    for parameter in layer.parameters():
-        torch.nn.init.normal_(parameter, std=0.5)
-    return layer.eval()
 
 
 @pytest.mark.parametrize("concat", [True, False])
@@ -199,71 +185,6 @@ def test_isolated_nodes_self_loops_and_graphs_without_edges():
     assert loop.edge_weights.tolist() == [[1.0]] and loop.global_weights.weights.tolist() == [[[1.0]]]
 
 
-def sizes(*counts, edge_dim=2):
-    """Graphs of these sizes, with all that a layer may read."""
-    graphs = []
-    for seed, nodes in enumerate(counts):
-        edge_index = random_graph(nodes, 0.3, seed)
-        E = edge_index.shape[1]
-        data = Data(x=torch.randn(nodes, 3), edge_index=edge_index, edge_attr=torch.randn(E, edge_dim))
-        graphs.append(AddHops(3)(data))
-        graphs[-1].edge_weight = torch.rand(E) + 0.1
-    return graphs
-
-
-EVERYTHING = {
-    "plain": {},
-    "edges": {"edge_dim": 2, "structure": ("log_weight", "degree")},
-    "hops": {"hops": 3, "edge_dim": 2, "structure": ("degree", "shortest_path")},
-    "global": {"global_attention": True, "structure": ("degree", "shortest_path"), "gate": "feature"},
-}
-
-
-@pytest.mark.parametrize("name", EVERYTHING)
-def test_a_batch_answers_as_each_graph_alone(name):
-    graphs = sizes(1, 5, 40, 3, 40, 7, 0, 9)
-    layer = shaken(GraphAttention(3, 4, 2, **EVERYTHING[name]))
-    batch = Batch.from_data_list(graphs)
-    alone = torch.cat([layer(data) for data in graphs])
-    assert torch.allclose(layer(batch), alone, atol=1e-12)
-    order = torch.randperm(batch.num_nodes)  # nodes of a graph need not stand together
-    place = order.argsort()
-    mixed = Data(
-        x=batch.x[order], edge_index=place[batch.edge_index], edge_attr=batch.edge_attr, batch=batch.batch[order],
-        edge_weight=batch.edge_weight, hop_index=place[batch.hop_index], hop_distance=batch.hop_distance,
-    )  # fmt: skip
-    assert torch.allclose(layer(mixed), alone[order], atol=1e-12)
-
-
-@pytest.mark.parametrize("name", EVERYTHING)
-@pytest.mark.parametrize("value", [1e6, math.nan, math.inf])
-def test_nothing_leaks_between_graphs_of_a_batch(name, value):
-    layer = shaken(GraphAttention(3, 4, 2, **EVERYTHING[name]))
-    graphs = sizes(6, 20, 7)
-    clean = Batch.from_data_list(graphs)
-    dirty = Batch.from_data_list(graphs)
-    dirty.x[8] = value  # a node of the second graph
-    if layer.edge_dim:
-        dirty.edge_attr[dirty.batch[dirty.edge_index[0]] == 1] = value
-    others = clean.batch != 1
-    answers = []
-    for batch in (clean, dirty):
-        batch.x.requires_grad_()
-        out = layer(batch)
-        (gradient,) = torch.autograd.grad(out[others].square().sum(), batch.x)
-        answers.append((out[others], gradient))
-    assert torch.equal(answers[0][0], answers[1][0])
-    assert torch.equal(answers[0][1][others], answers[1][1][others])
-    if math.isfinite(value):  # what is not finite makes 0 * NaN of the gradients of its own graph
-        assert (answers[1][1][~others] == 0).all()
-
-
-def test_an_edge_between_two_graphs_is_refused():
-    layer = GraphAttention(3, 2)
-    with pytest.raises(ValueError, match="edge 1 leads from node 1 of graph 0 to node 2 of graph 1"):
-        layer(torch.randn(4, 3), torch.tensor([[0, 1], [1, 2]]), batch=torch.tensor([0, 0, 1, 1]))
-
-
 def test_global_branch_follows_its_equation_and_its_weights_can_be_read():
     layer = shaken(
         GraphAttention(3, 4, 2, global_attention=True, structure=("degree", "shortest_path"), temperature=0.8)
@@ -383,80 +304,6 @@ def test_hops_are_counted_if_they_are_not_given():
     assert seen.edge_index.shape[1] == near.index.shape[1] + loops
 
 
-@pytest.mark.parametrize(
-    ("changes", "error", "message"),
-    [
-        ({"edge_index": torch.tensor([[0, 1], [1, 4]])}, ValueError, "edge 1 leads from 1 to 4, expected nodes 0 .. 3"),
-        ({"edge_index": torch.tensor([[0, -1], [1, 1]])}, ValueError, "edge 1 leads from -1 to 1"),
-        ({"edge_index": torch.tensor([[0.0], [1.0]])}, TypeError, "edge_index: expected integers, got torch.float32"),
-        ({"edge_index": torch.tensor([[0, 1, 2]])}, ValueError, r"edge_index: expected \(2, E\)"),
-        ({"edge_index": torch.eye(4).to_sparse()}, TypeError, "edge_index: expected a dense integer tensor"),
-        ({"edge_index": None}, ValueError, r"edge_index: expected \(2, E\), got None"),
-        ({"x": torch.zeros(4, 3, dtype=torch.long)}, TypeError, "x: expected a floating-point tensor, got torch.int64"),
-        ({"x": torch.zeros(4, 2)}, ValueError, r"x: expected \(nodes, 3\), got \(4, 2\)"),
-        ({"edge_attr": torch.zeros(2, 1)}, ValueError, "edge_attr: expected None: this layer takes none"),
-        ({"edge_weight": torch.ones(2)}, ValueError, "edge_weight: expected None: this layer takes none"),
-        ({"batch": torch.zeros(3, dtype=torch.long)}, ValueError, r"batch: expected \(4,\), got \(3,\)"),
-        ({"batch": torch.zeros(4)}, TypeError, "batch: expected integers"),
-        ({"edge_weight": torch.ones(2, dtype=torch.long)}, TypeError, "edge_weight: expected a floating-point tensor"),
-        ({"degree": torch.zeros(2)}, ValueError, r"degree: expected \(4,\)"),
-    ],
-)
-def test_bad_input_is_named(changes, error, message):
-    given = {"x": torch.randn(4, 3), "edge_index": torch.tensor([[0, 1], [1, 2]]), **changes}
-    with pytest.raises(error, match=message):
-        GraphAttention(3, 2)(**given)
-
-
-@pytest.mark.parametrize("value", [-1.0, math.nan, math.inf])
-def test_bad_weights_are_named(value):
-    layer = GraphAttention(3, 2, structure=("log_weight",))
-    weight = torch.tensor([1.0, value])
-    with pytest.raises(ValueError, match=rf"edge_weight: expected numbers >= 0, got {value} at edge 1, from 1 to 2"):
-        layer(torch.randn(4, 3), torch.tensor([[0, 1], [1, 2]]), edge_weight=weight)
-    with pytest.raises(ValueError, match=r"edge_weight: expected a tensor \(2,\), got None"):
-        layer(torch.randn(4, 3), torch.tensor([[0, 1], [1, 2]]))
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"heads": 0}, "heads"),
-        ({"dropout": 1.0}, "dropout"),
-        ({"structure": ("size",)}, "structure: expected some of log_weight, degree, shortest_path"),
-        ({"structure": ("degree", "degree")}, "each once"),
-        ({"hops": 2, "structure": ("log_weight",)}, "hops"),
-        ({"hops": 0}, "hops"),
-        ({"gate": "x"}, "gate"),
-        ({"duplicates": "keep"}, "duplicates"),
-        ({"relations": 2, "relation_heads": [2]}, "relation_heads: expected 1 relations in 0 .. 1"),
-        ({"in_channels": (3, 4), "global_attention": True}, "global_attention"),
-        ({"max_distance": 0}, "max_distance"),
-        ({"heads": 4, "global_heads": 3}, "global_heads"),
-        ({"edge_dim": 0}, "edge_dim"),
-    ],
-)
-def test_bad_options_are_named(options, message):
-    with pytest.raises(ValueError, match=message):
-        GraphAttention(**{"in_channels": 3, "out_channels": 2, **options})
-
-
-def test_an_edge_type_that_is_unknown_is_named():
-    layer = GraphAttention(3, 2, relations=2)
-    with pytest.raises(ValueError, match=r"edge_type: expected relations 0 .. 1, got 2"):
-        layer(torch.randn(4, 3), torch.tensor([[0, 1], [1, 2]]), edge_type=torch.tensor([0, 2]))
-
-
-def test_a_layer_of_sources_and_targets_has_no_global_branch_and_needs_degrees():
-    x = torch.randn(3, 2), torch.randn(4, 2)
-    with pytest.raises(ValueError, match="got sources and targets"):
-        GraphAttention(2, 2, global_attention=True)(x, DIAMOND[:, :3])
-    layer = shaken(GraphAttention(2, 2, structure=("degree",)))
-    with pytest.raises(ValueError, match="degree: expected that of each source"):
-        layer(x, DIAMOND[:, :3])
-    assert layer(x, DIAMOND[:, :3], degree=torch.ones(3)).shape == (4, 2)
-
-
 def test_fewer_global_heads_serve_several_heads_each():
     layer = shaken(GraphAttention(3, 2, 4, global_attention=True, global_heads=2, root_weight=False))
     x, nothing = torch.randn(5, 3), torch.zeros(2, 0, dtype=torch.long)
@@ -490,31 +337,3 @@ def test_a_data_object_may_hold_what_the_layer_does_not_read():
     data.edge_weight, data.edge_type = -torch.ones(6), torch.arange(6)
     layer = GraphAttention(3, 2)
     assert torch.equal(layer(data), layer(data.x, DIAMOND))
-
-
-@pytest.mark.parametrize("name", EVERYTHING)
-def test_single_precision_and_autocast_stay_near(name):
-    torch.set_default_dtype(torch.float32)
-    layer = shaken(GraphAttention(3, 4, 2, **EVERYTHING[name]))
-    batch = Batch.from_data_list(sizes(6, 20, 7))
-    narrow = layer(batch)
-    wide_batch = batch.clone().apply(lambda value: value.double() if value.is_floating_point() else value)
-    wide = copy.deepcopy(layer).double()(wide_batch)
-    assert torch.allclose(narrow.double(), wide, rtol=1e-4, atol=1e-4)
-    with torch.autocast("cpu", torch.bfloat16):
-        low = layer(batch)
-    assert (low.double() - wide).norm() < 0.02 * wide.norm()
-
-
-def test_weights_of_zero_and_relations_that_add_up_exclude_each_other():
-    layer = GraphAttention(2, 2, structure=("log_weight",), relations=2)
-    given = {"edge_type": torch.arange(6) % 2, "edge_weight": torch.tensor([0.0, 1.0, 1.0, 1.0, 1.0, 1.0])}
-    with pytest.raises(ValueError, match="edge_weight: expected numbers above 0 with relations"):
-        layer(torch.randn(4, 2), DIAMOND, **given)
-    own = GraphAttention(2, 2, 2, structure=("log_weight",), relations=2, relation_heads=[0, 1])
-    assert own(torch.randn(4, 2), DIAMOND, return_attention=True, **given).edge_weights[0].tolist() == [0.0, 0.0]
-
-
-def test_weights_without_a_place_are_not_lost():
-    with pytest.raises(ValueError, match="leave lin_key"):
-        GraphAttention.from_transformer_conv(TransformerConv(3, 2), shared_projection=True)
