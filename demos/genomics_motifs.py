@@ -54,7 +54,7 @@ from genomics.extract_report import draw_heads, heads_table, write_heads
 from genomics.motif_compare import MotifDatabase
 from genomics.motif_files import jaspar, write_motifs
 from genomics.motif_scan import scan
-from genomics.mutagenesis import mutate_sites, site_profile
+from genomics.mutagenesis import HeadEffect, mutate_sites, site_profile
 from genomics.peaks import find_peaks
 from genomics.refine import Refined, refine
 from genomics.site_model import SiteModel
@@ -175,6 +175,26 @@ def motifs_of(some: Any) -> list[Any]:
     return [] if some is None else list(some.motifs) if isinstance(some, Refined) else some
 
 
+def planted_cells(model: Any, some: dict[str, Any], data: Any, names: Sequence[str]) -> tuple[list[str], Rows]:
+    """One seed's line of the table of seeds, and how its called sites agree with the planted ones."""
+    rows = planted_agreement(model, some["parted"], some["refined"], data, fdr=0.2)
+    attention, refined = list(rows.values())[:2]
+    cells = [f"{auroc(model, data):.4f}"]
+    cells += [f"{sum(found(motifs_of(some[kind]), names))} of {len(names)}" for kind in KINDS]
+    cells += [str(len(motifs_of(some["refined"]))), f"{attention.correlation:.3f}"]
+    return [*cells, f"{refined.correlation:.3f}" if some["refined"] is not None else "-"], rows
+
+
+def picture(
+    name: str, model: Any, texts: list[str], heads: list[HeadMotif], effects: Sequence[HeadEffect], most: int
+) -> Any:
+    """Logos, what single substitutions do to the logit, and the matches."""
+    profiles = {head.name: site_profile(model, texts, head, most=most) for head in heads}
+    captions = {e.name: f"sites mutated: logit {-e.effect:+.2f}, elsewhere {-e.control:+.2f}" for e in effects}
+    title = f"{name}: motifs that heads read, and JASPAR's"
+    return draw_heads(heads, profiles=profiles, captions=captions, title=title)
+
+
 def main() -> None:
     """Train, extract, compare, mutate, write."""
     options = arguments()
@@ -221,13 +241,8 @@ def main() -> None:
         peaks = find_peaks(trained[seed], texts)
         if planted:
             some = read(trained[seed], texts, peaks, database, whole, recipe, planted)
-            rows = planted_agreement(trained[seed], some["parted"], some["refined"], data, fdr=0.2)
-            numbers = list(rows.values())
-            cells = [f"{auroc(trained[seed], data):.4f}"]
-            cells += [f"{sum(found(motifs_of(some[kind]), names))} of {len(names)}" for kind in KINDS]
-            cells += [str(len(motifs_of(some["refined"]))), f"{numbers[0].correlation:.3f}"]
-            cells.append(f"{numbers[1].correlation:.3f}" if some["refined"] is not None else "-")
-            by_seed[seed], rows_of[seed] = cells, (rows, some)
+            by_seed[seed], rows = planted_cells(trained[seed], some, data, names)
+            rows_of[seed] = rows, some
         else:
             by_seed[seed] = {
                 most: extract_motifs(
@@ -274,13 +289,7 @@ def main() -> None:
     write_text(folder / "report.md", text + "\n")
     chosen = [head for head in heads if head.name in shown] or [head for head in heads if head.motif is not None][:6]
     if chosen:
-        profiles = {head.name: site_profile(model, texts, head, most=3 if options.fast else 30) for head in chosen}
-        by_name = {effect.name: effect for effect in effects}
-        captions = {
-            k: f"sites mutated: logit {-e.effect:+.2f}, elsewhere {-e.control:+.2f}" for k, e in by_name.items()
-        }
-        title = f"{name}: motifs that heads read, and JASPAR's"
-        figure = draw_heads(chosen, profiles=profiles, captions=captions, title=title)
+        figure = picture(name, model, texts, chosen, effects, most=3 if options.fast else 30)
         figure.savefig(folder / "heads.png", dpi=110)
         if options.docs:
             figure.savefig(runs.ROOT / "docs" / "images" / f"motifs_{name}.png", dpi=80)
