@@ -12,15 +12,15 @@ from starts of their own, and here the heads are the start. On the way
 - a column beside a motif joins it, and one at its end leaves it, by whether its letters differ both from the
   background's and from what the background puts beside the neighbouring column (likelihood ratio, `alpha`);
 - of motifs that are alike (r >= `alike` over most of the shorter one) the one with fewer sites goes, and after that
-  each whose loss costs less log-likelihood than its parameters are worth, (3 w + 1) / 2 ln n (BIC,
-  n its expected sites).
+  each whose loss costs less log-likelihood than its parameters are worth, (3 w + 1) / 2 ln n (BIC, n its expected
+  sites).
 
 References:
     Bailey and Elkan 1994, ISMB 2:28 (MEME). Schwarz 1978, Annals of Statistics 6:461 (BIC).
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -100,12 +100,12 @@ class Refined:
     Args:
         motifs: By falling rate.
         model: The same motifs in the same order, with the background.
-        log_likelihood: Nats by which the model beats the background alone, per sequence.
+        log_likelihood: Nats by which the model beats the background alone, per sequence, before the last step.
     """
 
     motifs: tuple[RefinedMotif, ...]
     model: SiteModel
-    log_likelihood: float = field(default=0.0)
+    log_likelihood: float = 0.0
 
 
 def refine(

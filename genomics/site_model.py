@@ -139,9 +139,10 @@ def posteriors(model: SiteModel, sequences: Sequence[str]) -> Iterator[Posterior
     """
     for first in range(0, len(sequences), _CHUNK):
         some = sequences[first : first + _CHUNK]
-        codes = padded_codes(some)
-        sites, log_odds = decode(log_ratios(model, codes, lengths_of(some)), model.widths, model.rates)
-        yield Posterior(first, codes, sites, log_odds)
+        codes, lengths = padded_codes(some), lengths_of(some)
+        sites, log_odds = decode(log_ratios(model, codes, lengths), model.widths, model.rates)
+        behind = (codes.shape[1] - lengths) * np.log1p(-model.rates.sum())  # no site starts behind an end
+        yield Posterior(first, codes, sites, log_odds - behind)
 
 
 def padded_codes(sequences: Sequence[str]) -> NDArray[np.int64]:
