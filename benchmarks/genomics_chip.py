@@ -35,6 +35,7 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 from core import __version__
 from core.training.cli import main as command_line
 from core.training.files import replacing, write_text
+from core.training.pages import rewrite
 from genomics import MotifDetectionTask, PlantedMotifs, SequenceClassification
 from genomics.baselines import kmer_regression, matrix_scan
 from genomics.data.batch import SequenceDataset, collate
@@ -45,14 +46,15 @@ PAGE = ROOT / "docs" / "genomics.md"
 VERSIONS = {"USF2": ("MA0526", 5), "YY1": ("MA0095", 4), "ZNF143": ("MA0088", 3), "TEAD4": ("MA0809", 3)}
 MATRICES = {name: [f"{base}.{k + 1}" for k in range(last)] for name, (base, last) in VERSIONS.items()}
 """All versions of each factor's matrix in JASPAR 2026; validation chooses."""
-ARCHITECTURES = {
-    "attention": "attention, pooling heads",
-    "block": "the same behind one rotary block",
-    "cnn": "CNN",
+ARCHITECTURES: dict[str, tuple[str, dict[str, str]]] = {
+    "attention": ("attention, pooling heads", {}),
+    "block": ("the same behind one rotary block", {"architecture_options": "null"}),
+    "cnn": ("CNN, one block", {"architecture": "cnn", "architecture_options": "{depth: 1, hidden: 24}"}),
+    "cnn_two": ("CNN, two blocks", {"architecture": "cnn", "architecture_options": "null"}),
 }
-"""What is trained: the configuration as it is, `MotifDetector` with its default sizes, and `MotifCNN` with its own."""
+"""What is trained: a name, and what changes in the configuration. The CNN with one block has as many parameters as the
+configuration's detector, the one with two (`MotifCNN` with its own sizes) as many as `MotifDetector` with its own."""
 OURS = ("attention", "block")
-BEGIN, END = "<!-- begin chip -->", "<!-- end chip -->"
 
 
 class Row(NamedTuple):
@@ -101,10 +103,10 @@ def train(factor: str, architecture: str, seed: int, folder: Path, out: Path, ex
             return path
     options = ["--config", str(CONFIG), "--seed_everything", str(seed), "--data.seed", str(seed)]
     options += ["--data.train", str(folder / f"{factor}_train.seq.gz")]
-    options += ["--model.architecture", "cnn" if architecture == "cnn" else "attention", "--run_name", parent.name]
+    options += ["--run_name", parent.name]
     options += ["--trainer.default_root_dir", str(out), "--trainer.accelerator", "cpu"]
-    if architecture != "attention":
-        options += ["--model.architecture_options", "null"]
+    for name, value in ARCHITECTURES[architecture][1].items():
+        options += [f"--model.{name}", value]
     options += ["--data.test", str(folder / f"{factor}_test.seq.gz")]
     options += ["--trainer.enable_progress_bar", "false", "--trainer.enable_model_summary", "false", *extra]
     start = time.process_time()
@@ -140,7 +142,7 @@ def judged(factor: str, method: str, score: np.ndarray, data: SequenceClassifica
     )
 
 
-def model_row(path: Path, factor: str, architecture: str, seed: int, data: SequenceClassification) -> Row:
+def model_row(path: Path, factor: str, name: str, seed: int, data: SequenceClassification) -> Row:
     """Score best.ckpt of a run, and keep the scores beside it."""
     task = MotifDetectionTask.load_from_checkpoint(path / "best.ckpt", map_location="cpu", weights_only=True).eval()
     val, test = scores(task, data.val_set), scores(task, data.test_set)
@@ -150,7 +152,7 @@ def model_row(path: Path, factor: str, architecture: str, seed: int, data: Seque
         temporary.write_text("id,label,logit\n" + "\n".join(lines) + "\n", encoding="utf-8")
     return judged(
         factor,
-        ARCHITECTURES[architecture],
+        name,
         test,
         data,
         seed=seed,
@@ -204,8 +206,8 @@ def verdict(rows: list[Row]) -> str:
         for row in rows:
             if row.factor == factor:
                 methods.setdefault(row.method, []).append(row)
-        ours = methods[ARCHITECTURES["attention"]]
-        methods = {name: own for name, own in methods.items() if name not in [ARCHITECTURES[key] for key in OURS]}
+        ours = methods[ARCHITECTURES["attention"][0]]
+        methods = {name: own for name, own in methods.items() if name not in [ARCHITECTURES[key][0] for key in OURS]}
         means = {name: statistics.mean(row.auroc for row in own) for name, own in methods.items()}
         best = max(means, key=lambda name: means[name])
         own = statistics.mean(row.auroc for row in ours)
@@ -263,22 +265,12 @@ def make_small(folder: Path) -> None:
         (folder / f"YY1_{part}.seq.gz").write_bytes(gzip.compress(text.encode(), mtime=0))
 
 
-def publish(text: str) -> None:
-    """Put the text between the marks of the page."""
-    page = PAGE.read_text("utf-8")
-    if page.count(BEGIN) != 1 or page.count(END) != 1:
-        raise ValueError(f"{PAGE.name}: expected the marks {BEGIN} and {END} once each")
-    before, rest = page.split(BEGIN)
-    write_text(PAGE, f"{before}{BEGIN}\n{text}\n{END}{rest.split(END)[1]}")
-
-
 def main() -> int:
     """Train, test, print and write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--folder", type=Path, help="of FACTOR_train.seq.gz and FACTOR_test.seq.gz")
     parser.add_argument("--factors", nargs="+", choices=sorted(MATRICES), default=list(MATRICES))
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--cnn-seeds", type=int, help="of the CNN and the block; default: as --seeds")
     parser.add_argument("--architectures", nargs="+", choices=sorted(ARCHITECTURES), default=list(ARCHITECTURES))
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--out", type=Path, default=Path("runs/genomics_chip"))
@@ -294,22 +286,19 @@ def main() -> int:
             folder, out, factors, seeds = Path(temporary), Path(temporary) / "runs", ["YY1"], 1
             extra = ["--trainer.max_epochs", "1", "--data.batch_size", "16"]
             make_small(folder)
-        counts = {name: seeds for name in arguments.architectures}
-        if arguments.cnn_seeds is not None:
-            counts |= {name: arguments.cnn_seeds for name in counts if name != "attention"}
-        for seed in range(max(counts.values())):  # the first seed of every factor first
-            for architecture, count in counts.items():
-                for factor in factors if seed < count else ():
+        for seed in range(seeds):  # the first seed of every factor first
+            for architecture in arguments.architectures:
+                for factor in factors:
                     train(factor, architecture, seed, folder, out, extra)
         rows, overlaps, fingerprints = [], [], []
         for factor in factors:
             data = data_of(factor, folder)
             overlaps.append(overlap_words(factor, data))
             fingerprints.append(f"{factor} {data.fingerprint()[:23]}")
-            for architecture, count in counts.items():
-                for seed in range(count):
+            for architecture in arguments.architectures:
+                for seed in range(seeds):
                     path = train(factor, architecture, seed, folder, out, extra)
-                    rows.append(model_row(path, factor, architecture, seed, data))
+                    rows.append(model_row(path, factor, ARCHITECTURES[architecture][0], seed, data))
             rows += baseline_rows(factor, data)
             print(data.describe_split(), flush=True)
         used = f"python {sys.version.split()[0]}, torch {torch.__version__}, lightning {lightning.__version__}"
@@ -325,7 +314,7 @@ def main() -> int:
         if arguments.fast:
             print("\n--fast: one epoch on small planted data; these numbers show that it runs, not how good it is")
         elif arguments.docs:
-            publish(text)
+            rewrite(PAGE, "chip", text)
     return 0
 
 

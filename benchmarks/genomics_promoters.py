@@ -24,12 +24,13 @@ import yaml
 from core import __version__
 from core.training.cli import main as command_line
 from core.training.files import write_text
+from core.training.pages import rewrite
 from genomics import SequenceClassification
 from genomics.baselines import kmer_regression
 from genomics.sequences import Rules, read_sequences
 
+ARCHITECTURES = {"attention": "attention, pooling heads", "cnn": "CNN"}
 CONFIG = chip.ROOT / "configs" / "genomics" / "promoters.yaml"
-BEGIN, END = "<!-- begin promoters -->", "<!-- end promoters -->"
 
 
 def parted(path: Path, prefix: str, folder: Path) -> tuple[Path, Path]:
@@ -82,15 +83,6 @@ def small(folder: Path) -> tuple[Path, Path]:
     return folder / "positives.fa", folder / "negatives.fa"
 
 
-def publish(text: str) -> None:
-    """Put the text between the marks of the page."""
-    page = chip.PAGE.read_text("utf-8")
-    if page.count(BEGIN) != 1 or page.count(END) != 1:
-        raise ValueError(f"{chip.PAGE.name}: expected the marks {BEGIN} and {END} once each")
-    before, rest = page.split(BEGIN)
-    write_text(chip.PAGE, f"{before}{BEGIN}\n{text}\n{END}{rest.split(END)[1]}")
-
-
 def main() -> int:
     """Train, test, print and write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -99,7 +91,7 @@ def main() -> int:
     parser.add_argument("--file", type=Path, help="instead of the two: both in one file")
     parser.add_argument("--positive-ids", default="FP", help="how the ids of promoters begin in --file (%(default)s)")
     parser.add_argument("--seeds", type=int, default=1)
-    parser.add_argument("--architectures", nargs="+", choices=["attention", "cnn"], default=["attention", "cnn"])
+    parser.add_argument("--architectures", nargs="+", choices=list(ARCHITECTURES), default=list(ARCHITECTURES))
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--out", type=Path, default=Path("runs/genomics_promoters"))
     parser.add_argument("--fast", action="store_true", help="small planted data and one epoch")
@@ -126,7 +118,7 @@ def main() -> int:
         for architecture in options.architectures:
             for seed in range(seeds):
                 path = train(files, architecture, seed, out, extra)
-                rows.append(chip.model_row(path, "promoters", architecture, seed, data))
+                rows.append(chip.model_row(path, "promoters", ARCHITECTURES[architecture], seed, data))
         for k in (4, 6):
             result = kmer_regression(data, k)
             nothing: dict[str, Any] = {"seed": 0, "parameters": 0, "val": result.validation, "minutes": 0.0}
@@ -142,7 +134,7 @@ def main() -> int:
         if options.fast:
             print("\n--fast: one epoch on small planted data; these numbers show that it runs, not how good it is")
         elif options.docs:
-            publish(text)
+            rewrite(chip.PAGE, "promoters", text)
     return 0
 
 

@@ -46,6 +46,7 @@ from sklearn.metrics import roc_auc_score
 
 from core import __version__
 from core.training.files import write_text
+from core.training.pages import rewrite
 from genomics.baselines import kmer_regression, matrix_scan
 from genomics.calling import call_sites, sites_of_model
 from genomics.data.planting import transition_matrix
@@ -111,16 +112,6 @@ def accuracy_table(model: Any, data: Any, baselines: bool) -> str:
 def auroc(model: Any, data: Any) -> float:
     """On the test part."""
     return float(roc_auc_score(data.test_set.targets(), find_peaks(model, data.test_set.letters()).logits))
-
-
-def put_into_docs(name: str, text: str) -> None:
-    """Replace the part of docs/motifs.md between this data set's marks."""
-    begin, end = f"<!-- begin {name} -->", f"<!-- end {name} -->"
-    page = PAGE.read_text("utf-8")
-    if begin not in page or end not in page:
-        raise ValueError(f"{PAGE}: expected the marks {begin} and {end}")
-    before, _, rest = page.partition(begin)
-    write_text(PAGE, f"{before}{begin}\n{text.strip()}\n{end}{rest.partition(end)[2]}")
 
 
 def arguments() -> argparse.Namespace:
@@ -297,7 +288,7 @@ def main() -> None:
     if options.fast:
         print("--fast: little data, one epoch, few matrices; these numbers show that it runs, not how good it is\n")
     if options.docs:
-        put_into_docs(name, text)
+        rewrite(PAGE, name, text)
     print(f"files: {', '.join(map(str, files))}, sites.bed, heads.png; {time.perf_counter() - start:.0f} s")
 
 
