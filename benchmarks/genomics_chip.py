@@ -6,7 +6,7 @@
     python benchmarks/genomics_chip.py --fast                small planted data, to see that it runs
 
 Trains by configs/genomics/chip.yaml, through the command line. Beside it, by the same configuration otherwise: the
-detector's default sizes, with an encoder block behind a narrower stem, and the CNN with its own. The training files
+detector's default sizes, with an encoder block behind a narrower stem, and CNNs of both sizes. The training files
 hold peaks ranked by strength: the first 5,000 are used, a tenth of them for validation. Every choice (C of the
 regressions, the epoch of best.ckpt) is made on validation. A test file holds 500 peaks and 500 shuffles; AUROC is given
 with all of them and without the peaks that share 24 letters in a row with a training or validation sequence.
@@ -21,7 +21,6 @@ import platform
 import statistics
 import sys
 import tempfile
-import time
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -33,7 +32,6 @@ import yaml
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from core import __version__
-from core.training.cli import main as command_line
 from core.training.files import replacing, write_text
 from core.training.pages import rewrite
 from genomics import MotifDetectionTask, PlantedMotifs, SequenceClassification
@@ -41,6 +39,9 @@ from genomics.baselines import kmer_regression, matrix_scan
 from genomics.data.batch import SequenceDataset, collate
 
 ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT / "demos"))
+import _motif_runs as runs  # noqa: E402  # shared with the demos
+
 CONFIG = ROOT / "configs" / "genomics" / "chip.yaml"
 PAGE = ROOT / "docs" / "genomics.md"
 VERSIONS = {"USF2": ("MA0526", 5), "YY1": ("MA0095", 4), "ZNF143": ("MA0088", 3), "TEAD4": ("MA0809", 3)}
@@ -97,23 +98,12 @@ def run_folder(out: Path, factor: str, architecture: str, seed: int) -> Path:
 
 def train(factor: str, architecture: str, seed: int, folder: Path, out: Path, extra: list[str]) -> Path:
     """Train by the configuration, unless that was done; answer the run's folder."""
-    parent = run_folder(out, factor, architecture, seed)
-    for path in sorted(parent.glob("version_*")):
-        if (path / "cpu_minutes.json").is_file():
-            return path
-    options = ["--config", str(CONFIG), "--seed_everything", str(seed), "--data.seed", str(seed)]
-    options += ["--data.train", str(folder / f"{factor}_train.seq.gz")]
-    options += ["--run_name", parent.name]
-    options += ["--trainer.default_root_dir", str(out), "--trainer.accelerator", "cpu"]
+    options = []
+    for part in ("train", "test"):
+        options += [f"--data.{part}", str(folder / f"{factor}_{part}.seq.gz")]
     for name, value in ARCHITECTURES[architecture][1].items():
         options += [f"--model.{name}", value]
-    options += ["--data.test", str(folder / f"{factor}_test.seq.gz")]
-    options += ["--trainer.enable_progress_bar", "false", "--trainer.enable_model_summary", "false", *extra]
-    start = time.process_time()
-    command_line(["fit", *options])
-    path = sorted(parent.glob("version_*"), key=lambda p: int(p.name[8:]))[-1]
-    write_text(path / "cpu_minutes.json", json.dumps((time.process_time() - start) / 60))
-    return path
+    return runs.train_once(CONFIG, run_folder(out, factor, architecture, seed), seed, [*options, *extra])
 
 
 def scores(task: MotifDetectionTask, part: SequenceDataset) -> np.ndarray:

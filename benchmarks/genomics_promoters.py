@@ -12,7 +12,6 @@ made on validation. Runs are kept under --out and not trained again; --docs puts
 import argparse
 import sys
 import tempfile
-import time
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,6 @@ import torch
 import yaml
 
 from core import __version__
-from core.training.cli import main as command_line
 from core.training.files import write_text
 from core.training.pages import rewrite
 from genomics import SequenceClassification
@@ -55,20 +53,9 @@ def parted(path: Path, prefix: str, folder: Path) -> tuple[Path, Path]:
 
 def train(files: tuple[Path, Path], architecture: str, seed: int, out: Path, extra: list[str]) -> Path:
     """Train by the configuration, unless that was done; answer the run's folder."""
-    parent = out / f"{architecture}_seed{seed}"
-    for path in sorted(parent.glob("version_*")):
-        if (path / "cpu_minutes.json").is_file():
-            return path
-    options = ["--config", str(CONFIG), "--seed_everything", str(seed), "--data.seed", str(seed)]
-    options += ["--data.positives", str(files[0]), "--data.negatives", str(files[1]), "--data.duplicates", "allow"]
-    options += ["--model.architecture", architecture, "--run_name", parent.name, "--model.baseline", "false"]
-    options += ["--trainer.default_root_dir", str(out), "--trainer.accelerator", "cpu"]
-    options += ["--trainer.enable_progress_bar", "false", "--trainer.enable_model_summary", "false", *extra]
-    start = time.process_time()
-    command_line(["fit", *options])
-    path = sorted(parent.glob("version_*"), key=lambda p: int(p.name[8:]))[-1]
-    write_text(path / "cpu_minutes.json", str((time.process_time() - start) / 60))
-    return path
+    options = ["--data.positives", str(files[0]), "--data.negatives", str(files[1]), "--data.duplicates", "allow"]
+    options += ["--model.architecture", architecture, "--model.baseline", "false"]
+    return chip.runs.train_once(CONFIG, out / f"{architecture}_seed{seed}", seed, [*options, *extra])
 
 
 def small(folder: Path) -> tuple[Path, Path]:

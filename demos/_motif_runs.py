@@ -1,4 +1,4 @@
-"""Train detectors for the demo of motifs: by a configuration, not at all, or on labels that mean nothing."""
+"""Train detectors for the demo and benchmarks of motifs: by a configuration, not at all, on permuted labels."""
 
 import json
 import time
@@ -42,26 +42,36 @@ def make_data(config: dict[str, Any], changes: dict[str, Any]) -> Any:
     return data
 
 
-def trained(name: str, changes: dict[str, Any], seed: int, epochs: int | None, out: Path, run_name: str) -> Run:
-    """Train through the command line, unless that was done: the weights of best.ckpt, chosen on validation."""
-    parent = out / run_name
+def train_once(config: Path, parent: Path, seed: int, further: list[str]) -> Path:
+    """Train through the command line, unless that was done, with CPU minutes kept beside it; answer the run's folder.
+
+    Args:
+        config: Of the training.
+        parent: Folder of the run's versions; its name is that of the run.
+        seed: Of weights and data.
+        further: Options of the command.
+    """
     for path in sorted(parent.glob("version_*")):
         if (path / "cpu_minutes.json").is_file():
-            return Run(
-                load_detector(path / "best.ckpt").model, path, json.loads((path / "cpu_minutes.json").read_text())
-            )
-    options = ["--config", str(ROOT / "configs" / "genomics" / f"{name}.yaml"), "--seed_everything", str(seed)]
-    for key, value in {**changes, "seed": seed}.items():
-        options += [f"--data.{key}", json.dumps(value) if isinstance(value, list) else str(value)]
-    options += ["--trainer.max_epochs", str(epochs)] if epochs else []
-    options += ["--run_name", run_name, "--trainer.default_root_dir", str(out), "--trainer.accelerator", "cpu"]
-    options += ["--trainer.enable_progress_bar", "false", "--trainer.enable_model_summary", "false"]
+            return path
+    options = ["--config", str(config), "--seed_everything", str(seed), "--data.seed", str(seed)]
+    options += ["--run_name", parent.name, "--trainer.default_root_dir", str(parent.parent)]
+    options += ["--trainer.accelerator", "cpu", "--trainer.enable_progress_bar", "false"]
+    options += ["--trainer.enable_model_summary", "false", *further]
     start = time.process_time()
     command_line(["fit", *options])
     path = max(parent.glob("version_*"), key=lambda p: int(p.name[8:]))
-    minutes = (time.process_time() - start) / 60
-    write_text(path / "cpu_minutes.json", json.dumps(minutes))
-    return Run(load_detector(path / "best.ckpt").model, path, minutes)
+    write_text(path / "cpu_minutes.json", json.dumps((time.process_time() - start) / 60))
+    return path
+
+
+def trained(name: str, changes: dict[str, Any], seed: int, epochs: int | None, out: Path, run_name: str) -> Run:
+    """Train through the command line, unless that was done: the weights of best.ckpt, chosen on validation."""
+    options = ["--trainer.max_epochs", str(epochs)] if epochs else []
+    for key, value in changes.items():
+        options += [f"--data.{key}", json.dumps(value) if isinstance(value, list) else str(value)]
+    path = train_once(ROOT / "configs" / "genomics" / f"{name}.yaml", out / run_name, seed, options)
+    return Run(load_detector(path / "best.ckpt").model, path, json.loads((path / "cpu_minutes.json").read_text()))
 
 
 def untrained(config: dict[str, Any], seed: int) -> MotifDetector:

@@ -133,7 +133,7 @@ class MotifDatabase:
             strand, offset = int(chosen[0, t]), int(chosen[1, t])
             first, last = max(0, -offset), min(len(query), len(motif) - offset)
             target = self._frequencies[t][::-1, ::-1] if strand else self._frequencies[t]
-            r = _correlation(query.frequencies[first:last], target[first + offset : last + offset])
+            r = correlation(query.frequencies[first:last], target[first + offset : last + offset])
             expected = float(p[t]) * len(self)
             sign = "-" if strand else "+"
             matches.append(Match(motif, t, float(p[t]), expected, float(q[t]), offset, sign, last - first, r))
@@ -225,5 +225,6 @@ def _unit(frequencies: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.where(norm > 1e-9, centred / np.where(norm > 1e-9, norm, 1), 0.0)
 
 
-def _correlation(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
+def correlation(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
+    """Pearson's r of all frequencies of two aligned stretches (columns, 4); 0 where one is flat."""
     return float((_unit(a.reshape(1, -1)) * _unit(b.reshape(1, -1))).sum())

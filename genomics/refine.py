@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from scipy.stats import chi2
 
 from .extract import HeadMotif
-from .motif_compare import Match, MotifDatabase
+from .motif_compare import Match, MotifDatabase, correlation
 from .motifs import Motif
 from .site_model import SiteModel, background_chain, decode, lengths_of, log_ratios, padded_codes, posteriors
 
@@ -151,9 +151,9 @@ def refine(
     order = np.argsort(-model.rates, kind="stable").tolist()
     model = _only(model, order)
     found = []
-    for k, motif in zip(order, model.motifs, strict=True):
+    for k, motif, rate in zip(order, model.motifs, model.rates.tolist(), strict=True):
         hits = () if database is None else tuple(database.search(motif)[:matches])
-        found.append(RefinedMotif(names[k], replace(motif, id=names[k]), float(model.rates[len(found)]), hits))
+        found.append(RefinedMotif(names[k], replace(motif, id=names[k]), rate, hits))
     return Refined(tuple(found), model, log_likelihood / len(sequences))
 
 
@@ -319,7 +319,5 @@ def _likeness(a: Motif, b: Motif) -> float:
     for other in (longer, longer[::-1, ::-1]):
         for offset in range(least - len(shorter), len(longer) - least + 1):
             first, last = max(0, -offset), min(len(shorter), len(longer) - offset)
-            x, y = shorter[first:last].ravel() - 0.25, other[first + offset : last + offset].ravel() - 0.25
-            norm = float(np.linalg.norm(x) * np.linalg.norm(y))
-            best = max(best, float(x @ y) / norm if norm else 0.0)
+            best = max(best, correlation(shorter[first:last], other[first + offset : last + offset]))
     return best

@@ -73,7 +73,7 @@ class SiteModel:
     @property
     def letters(self) -> NDArray[np.float64]:
         """Frequencies of A, C, G, T in a long background, (4,)."""
-        return np.linalg.matrix_power(self.transitions, 2**10)[0]
+        return stationary(self.transitions)
 
 
 class Posterior(NamedTuple):
@@ -107,6 +107,11 @@ class Posterior(NamedTuple):
             change[:, : starts.shape[1]] += starts
             change[:, width : width + starts.shape[1]] -= starts
         return change[:, :L].cumsum(1)
+
+
+def stationary(transitions: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Frequencies of the letters far from a chain's beginning, (4,) from (4, 4)."""
+    return np.linalg.matrix_power(transitions, 2**10)[0]
 
 
 def background_chain(sequences: Sequence[str], prior: float = 1.0) -> NDArray[np.float64]:

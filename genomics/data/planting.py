@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from ..alphabet import reverse_complement
 from ..motifs import Motif
+from ..site_model import stationary
 
 
 class PlantedSite(NamedTuple):
@@ -81,12 +82,11 @@ def background(count: int, length: int, transitions: NDArray[np.float64], genera
     Shapes:
         transitions: (4, 4)
     """
-    stationary = np.linalg.matrix_power(transitions, 2**10)[0]
     steps = np.cumsum(transitions, axis=1)
     codes = np.empty((count, length), dtype=np.int64)
     draws = generator.random((count, length))
     if length:
-        codes[:, 0] = (draws[:, :1] > np.cumsum(stationary)[:3]).sum(1)
+        codes[:, 0] = (draws[:, :1] > np.cumsum(stationary(transitions))[:3]).sum(1)
     for place in range(1, length):
         codes[:, place] = (draws[:, place, None] > steps[codes[:, place - 1], :3]).sum(1)
     letters = np.array(list("ACGT"))[codes]
