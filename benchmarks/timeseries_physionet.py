@@ -51,7 +51,7 @@ VARIANTS: dict[str, tuple[dict[str, Any], int]] = {  # name -> changes of the re
     "events alone, times shuffled": (EVENTS | {"shuffle_times": 0}, 3),
 }
 
-AFTER = ("lr", "auxiliary", "summary", "temperature", "baselines")
+AFTER = ("lr", "branch_weight", "auxiliary_weight", "summary", "temperature", "baselines")
 """Options of the task that the self-supervised epochs do not depend on."""
 
 

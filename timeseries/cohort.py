@@ -24,9 +24,11 @@ class Labels:
         kind: Which kind of target it is.
         target_names: Names of the classes or labels.
         clock: Must be that of the table.
+        auxiliary: As in `EventSamples`; None for none.
+        auxiliary_names: Of its columns.
 
     Shapes:
-        subjects (N,) str; prediction_time (N,) float64; target (N,) or (N, K) float32
+        subjects (N,) str; prediction_time (N,) float64; target (N,) or (N, K) float32; auxiliary (N, A) float32
     """
 
     subjects: np.ndarray
@@ -35,6 +37,8 @@ class Labels:
     kind: Kind = "binary"
     target_names: tuple[str, ...] = ()
     clock: Clock = "relative"
+    auxiliary: np.ndarray | None = None
+    auxiliary_names: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -150,6 +154,8 @@ def build_samples(
         target=labels.target,
         kind=labels.kind,
         target_names=labels.target_names,
+        auxiliary=labels.auxiliary,  # type: ignore[arg-type]
+        auxiliary_names=labels.auxiliary_names,
     )
     empty = samples.lengths == 0
     report = CohortReport(

@@ -1,14 +1,15 @@
 r"""Predict outcomes from health records: events up to a prediction time in, calibrated probabilities out.
 
-.. math:: L = L_o(z) + \lambda \, (L_o(z_\text{events}) + L_o(z_\text{summary}))
+.. math:: L = M(z) + \lambda \, (M(z_\text{events}) + M(z_\text{summary})), \qquad M = L_o + \mu \, L_a
 
-with L_o the loss of the outcome (`outcomes`). The first `pretrain_epochs` epochs learn to forecast the events of the
-next hours (`pretrain`) and see no target; the others learn the outcome. All that is fitted (vocabulary, quantiles,
-intervals, class weights) comes from the training part, the temperature from the validation part, and everything goes
-into the checkpoint.
+with L_o the loss of the outcome (`outcomes`) and L_a that of further outcomes, if the data have any (`auxiliary`). The
+first `pretrain_epochs` epochs learn to forecast the events of the next hours (`pretrain`) and see no target; the others
+learn the outcome. All that is fitted (vocabulary, quantiles, intervals, class weights) comes from the training part,
+the temperature from the validation part, and everything goes into the checkpoint.
 """
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,13 +19,14 @@ from torch import Tensor
 from torch.optim.lr_scheduler import LambdaLR
 
 from core.training import StepOutput, Task
-from core.training.optim import total_steps, warmup_cosine_factor
+from core.training.optim import total_steps
 
+from .auxiliary import AuxiliaryLoss
 from .batches import EventBatch
 from .evaluation import binary_scores
 from .model import EventModel, EventOutput
 from .outcomes import Outcome
-from .pretrain import Forecast, take_encoder
+from .pretrain import Forecast, take_encoder, two_hills
 from .recalibration import Recalibration
 from .samples import EventSamples
 from .summary import SummaryFeatures
@@ -53,7 +55,8 @@ class EventClassificationTask(Task):
         shuffle_times: Seed by which the times of each sample's events are dealt out anew, an ablation.
         summary: Statistics per code for the summary branch, see `SummaryFeatures`; [] for events alone.
         architecture: Options of `EventModel`, such as {dim: 64, half_lives: [1, 48], fusion: gate}.
-        auxiliary: lambda, the weight of the branches' own losses.
+        branch_weight: lambda, the weight of the branches' own losses.
+        auxiliary_weight: mu, the weight of further outcomes that the data have; 0 for the target alone.
         class_weight: "balanced", or null. Weights make probabilities too high for rare classes; recalibrate.
         intervals: For a time to event: how many.
         pretrain_epochs: Epochs of self-supervision.
@@ -70,6 +73,7 @@ class EventClassificationTask(Task):
         kind: Of the target.
         names: Of the classes, labels or intervals.
         edges: Ends of the intervals in hours.
+        auxiliary_names: Of the further outcomes.
         options: Of the optimisation, see `core.training.Task`.
 
     Raises:
@@ -87,7 +91,8 @@ class EventClassificationTask(Task):
         shuffle_times: int | None = None,
         summary: list[str] | None = None,
         architecture: dict[str, Any] | None = None,
-        auxiliary: float = 0.5,
+        branch_weight: float = 0.5,
+        auxiliary_weight: float = 0.0,
         class_weight: str | None = None,
         intervals: int = 10,
         pretrain_epochs: int = 0,
@@ -102,11 +107,13 @@ class EventClassificationTask(Task):
         kind: str | None = None,
         names: list[str] | None = None,
         edges: list[float] | None = None,
+        auxiliary_names: list[str] | None = None,
         **options: Any,
     ) -> None:
         super().__init__(**options)
-        if auxiliary < 0:
-            raise ValueError(f"auxiliary: expected at least 0, got {auxiliary}")
+        for name, weight in (("branch_weight", branch_weight), ("auxiliary_weight", auxiliary_weight)):
+            if not weight >= 0:
+                raise ValueError(f"{name}: expected at least 0, got {weight}")
         if class_weight not in ("balanced", None):
             raise ValueError(f"class_weight: expected 'balanced' or null, got {class_weight!r}")
         if recalibrate not in ("temperature", "isotonic", None):
@@ -116,7 +123,8 @@ class EventClassificationTask(Task):
         self.tokenizer = Tokenizer(unit, bin_hours, values=values, shuffle=shuffle_times)  # type: ignore[arg-type]
         self.statistics = list(SummaryFeatures.DEFAULT) if summary is None else summary
         self.architecture = dict(architecture or {})
-        self.auxiliary, self.class_weight, self.intervals = auxiliary, class_weight, intervals
+        self.branch_weight, self.auxiliary_weight = branch_weight, auxiliary_weight
+        self.class_weight, self.intervals = class_weight, intervals
         self.pretrain_epochs, self.pretrain_hours, self.pretrain_lr = pretrain_epochs, pretrain_hours, pretrain_lr
         self.pretrained, self.recalibrate, self.use_baselines = pretrained, recalibrate, baselines
         self.calibration = Recalibration(temperature)
@@ -127,10 +135,10 @@ class EventClassificationTask(Task):
         self._validation: list[tuple[Tensor, Tensor]] = []
         if codes is not None and kind is not None and names is not None:
             outcome = Outcome(kind, tuple(names), tuple(edges or ()))  # type: ignore[arg-type]
-            self._build(Vocabulary(tuple(codes), tuple(static_names or ())), outcome)
+            self._build(Vocabulary(tuple(codes), tuple(static_names or ())), outcome, tuple(auxiliary_names or ()))
 
-    def _build(self, vocabulary: Vocabulary, outcome: Outcome) -> None:
-        self.vocabulary, self.outcome = vocabulary, outcome
+    def _build(self, vocabulary: Vocabulary, outcome: Outcome, auxiliary: tuple[str, ...] = ()) -> None:
+        self.vocabulary, self.outcome, self.auxiliary_names = vocabulary, outcome, auxiliary
         features = len(vocabulary.codes) + len(vocabulary.static_names)
         self.scores, self.summary_scores, summaries = NormalScores(features), None, 0
         if self.statistics:
@@ -139,7 +147,8 @@ class EventClassificationTask(Task):
             self.summary_scores = NormalScores(summaries)
         self.register_buffer("weight", torch.ones(1 if outcome.kind == "binary" else outcome.outputs))
         scales = len(self.tokenizer.widths)
-        self.model = EventModel(features, outcome.outputs, summaries, scales, **self.architecture)
+        self.auxiliary_loss = AuxiliaryLoss(len(auxiliary)) if auxiliary else None
+        self.model = EventModel(features, outcome.outputs, summaries, scales, len(auxiliary), **self.architecture)
         if self.pretrain_epochs:
             self.forecast = Forecast(self.model.dim, len(vocabulary.codes), self.pretrain_hours)
         metrics, main = outcome.metrics()
@@ -150,7 +159,8 @@ class EventClassificationTask(Task):
         self._encoded = None
         if self.vocabulary is None:
             train = data.samples["train"]
-            self._build(data.vocabulary, Outcome.of(train, self.intervals))
+            auxiliary = train.auxiliary_names if self.auxiliary_weight else ()
+            self._build(data.vocabulary, Outcome.of(train, self.intervals), auxiliary)
             assert self.outcome is not None
             known = {
                 "codes": list(data.vocabulary.codes),
@@ -158,6 +168,7 @@ class EventClassificationTask(Task):
                 "kind": self.outcome.kind,
                 "names": list(self.outcome.names),
                 "edges": list(self.outcome.edges),
+                "auxiliary_names": list(auxiliary),
             }
             for name, value in known.items():
                 self.hparams[name] = value
@@ -179,6 +190,13 @@ class EventClassificationTask(Task):
             self.summary_scores.fit_columns(self.features(train))
         if self.class_weight == "balanced":
             self.weight.copy_(torch.tensor(self.outcome.balance(train.target)))
+        if self.auxiliary_loss is not None:
+            if train.auxiliary_names != self.auxiliary_names:
+                raise ValueError(
+                    f"auxiliary_names: expected {', '.join(self.auxiliary_names)}, as the model learned, the data have "
+                    f"{', '.join(train.auxiliary_names) or 'none'}"
+                )
+            self.auxiliary_loss.fit(train.auxiliary)
 
     def setup(self, stage: str) -> None:
         """Refuse to go on without a model (the data have had their chance in `adapt_to`)."""
@@ -223,16 +241,23 @@ class EventClassificationTask(Task):
             return StepOutput(loss, size=max(size, 1))
         out = self(self.whole, batch.index)
         if stage == "train":
-            loss = self.outcome.loss(out.logits, batch.target, self.weight)
-            for branch in (out.events, out.summary):
-                if branch is not None and self.auxiliary:
-                    loss = loss + self.auxiliary * self.outcome.loss(branch, batch.target, self.weight)
-            return StepOutput(loss, size=len(batch.index))
+            return StepOutput(self.training_loss(out, batch), size=len(batch.index))
         if stage == "val":
             self._validation.append((out.logits.detach().cpu(), batch.target.cpu()))
         loss = self.outcome.loss(out.logits, batch.target)
         prediction, target = self.outcome.metric_inputs(out.logits, batch.target)
         return StepOutput(loss, prediction, target)
+
+    def training_loss(self, out: EventOutput, batch: EventBatch) -> Tensor:
+        """L of a batch, see the top of this file."""
+        assert self.outcome is not None
+        heads = [head for head in (out.logits, out.events, out.summary) if head is not None]
+        losses = [self.outcome.loss(head, batch.target, self.weight) for head in heads]
+        if self.auxiliary_loss is not None and out.auxiliary is not None:
+            known = torch.from_numpy(self.trainer.datamodule.whole.auxiliary[batch.index.cpu()]).to(self.device)
+            further = [self.auxiliary_loss(logits, known) for logits in out.auxiliary.unbind(1)]
+            losses = [a + self.auxiliary_weight * b for a, b in zip(losses, further, strict=True)]
+        return losses[0] + self.branch_weight * sum(losses[1:], torch.zeros((), device=self.device))
 
     def on_train_epoch_start(self) -> None:
         """Let no early stopping count the epochs that learn from the events alone."""
@@ -272,16 +297,15 @@ class EventClassificationTask(Task):
         if self.pretrain_epochs:
             total, per_epoch = total_steps(self.trainer)
             first = min(self.pretrain_epochs * per_epoch, total)
-            warm = round(self.warmup_fraction * first)
-            ratio = (self.lr if self.pretrain_lr is None else self.pretrain_lr) / self.lr
-            warm_again = self.warmup_steps(total - first, per_epoch)
-
-            def factor(step: int) -> float:
-                if step < first:
-                    return ratio * warmup_cosine_factor(step, first, warm, 0.0)
-                return warmup_cosine_factor(step - first, total - first, warm_again, self.lr_floor)
-
-            chosen["lr_scheduler"]["scheduler"] = LambdaLR(chosen["optimizer"], factor)
+            hills = partial(
+                two_hills,
+                first=first,
+                total=total,
+                warm=(round(self.warmup_fraction * first), self.warmup_steps(total - first, per_epoch)),
+                ratio=(self.lr if self.pretrain_lr is None else self.pretrain_lr) / self.lr,
+                floor=self.lr_floor,
+            )
+            chosen["lr_scheduler"]["scheduler"] = LambdaLR(chosen["optimizer"], hills)
         return chosen
 
     @torch.no_grad()

@@ -28,6 +28,7 @@ def read_labels(
     prediction_time: float | None = None,
     classes: Sequence[str] | None = None,
     unlabelled: bool = False,
+    auxiliary: Sequence[str] = (),
 ) -> Labels:
     """The labels of a file or of every file of a folder.
 
@@ -42,6 +43,7 @@ def read_labels(
         prediction_time: One time for all in `time_unit`, on the relative clock, in place of a column.
         classes: Names of the classes in the order of their numbers; None sorts the names that occur.
         unlabelled: Whether targets (and durations) may be missing: NaN in their place, single ones or whole columns.
+        auxiliary: Columns of further outcomes, see `timeseries.auxiliary`: numbers (or false and true), or nothing.
 
     Raises:
         FileNotFoundError: There is no such file.
@@ -58,13 +60,14 @@ def read_labels(
     outcome = [*targets, *([str(given["duration"])] if kind == "time_to_event" else [])]
     files = find_tables(path)
     for file in files:
-        _check_columns(file, needed if unlabelled else [*needed, *outcome])
-    there = [name for name in outcome if all(name in columns_of(file) for file in files)]
+        _check_columns(file, needed if unlabelled else [*needed, *outcome, *auxiliary])
+    there = [name for name in (*outcome, *auxiliary) if all(name in columns_of(file) for file in files)]
     clockwork, lasting = Clockwork(time_unit), Clockwork(time_unit)
     subjects: list[str] = []
     times, found = [np.zeros(0)], [np.zeros((0, len(outcome)))]
+    further = [np.zeros((0, len(auxiliary)))]
     read = _Targets(kind, unlabelled, classes)
-    for rows in read_rows(files, [*needed, *there], progress=False):
+    for rows in read_rows(files, list(dict.fromkeys([*needed, *there])), progress=False):
         subjects += _subjects(rows, needed[0])
         if prediction_time is None:
             times.append(_hours(clockwork, rows, needed[1]))
@@ -73,13 +76,27 @@ def read_labels(
             if name in there:
                 block[:, k] = read(rows, name) if name in targets else _hours(lasting, rows, name, unlabelled)
         found.append(block)
+        block = np.full((rows.batch.num_rows, len(auxiliary)), np.nan)
+        for k, name in enumerate(auxiliary):
+            if name in there:
+                block[:, k] = _numbers(rows, name)
+        further.append(block)
     if lasting.clock not in (None, "relative"):
         raise ValueError(f"{files[0]}: expected durations in {given['duration']!r} as plain numbers, got dates")
     target, names = read.finish(np.concatenate(found), targets)
     if prediction_time is not None:
         clockwork.clock, times = "relative", [np.full(len(subjects), prediction_time * clockwork.scale)]
     who = np.array(subjects, dtype=np.str_)
-    return Labels(who, np.concatenate(times), target, kind, names, clockwork.clock or "relative")
+    return Labels(
+        who,
+        np.concatenate(times),
+        target,
+        kind,
+        names,
+        clockwork.clock or "relative",
+        np.concatenate(further).astype(np.float32),
+        tuple(auxiliary),
+    )
 
 
 class _Targets:
@@ -132,6 +149,22 @@ class _Targets:
             number = {word: names.index(word) for word in words}
         table = np.array([number[word] for word in words] + [np.nan], dtype=np.float32)
         return table[np.nan_to_num(found[:, 0], nan=-1).astype(np.int64)], names
+
+
+def _numbers(rows: Rows, column: str) -> np.ndarray:
+    """A column of finite numbers, false or true; NaN for nothing."""
+    values = np.full(rows.batch.num_rows, np.nan)
+    for n, word in enumerate(rows.batch.column(column).to_pylist()):
+        text = "" if word is None else str(word).strip()
+        if text == "" or text in WORDS_FOR_NOTHING:
+            continue
+        try:
+            values[n] = _TRUTH[text.lower()] if text.lower() in _TRUTH else float(text)
+        except ValueError:
+            raise ValueError(f"{rows.where(n)}: expected a number in {column!r}, got {text!r}") from None
+        if not math.isfinite(values[n]):
+            raise ValueError(f"{rows.where(n)}: expected a finite number in {column!r}, got {text!r}")
+    return values
 
 
 def _check_columns(file: Path, wanted: list[str]) -> None:

@@ -32,12 +32,14 @@ class EventOutput(NamedTuple):
     Shapes:
         logits, events, summary: (B, K); the branches are None where there is one branch only
         gates: (B, dim), the share of the events' branch in each feature, or None
+        auxiliary: (B, R, A), further outcomes by each of the R that are not None of the first three; None for none
     """
 
     logits: Tensor
     events: Tensor | None = None
     summary: Tensor | None = None
     gates: Tensor | None = None
+    auxiliary: Tensor | None = None
 
 
 class EventModel(nn.Module):
@@ -48,6 +50,7 @@ class EventModel(nn.Module):
         outputs: K.
         summaries: Summary features; 0 for events alone.
         scales: Widths of bins that tokens are of, see `Tokenizer`.
+        auxiliaries: A, further outcomes that are learned beside (`auxiliary`).
         dim: Features of a token.
         depth: Blocks.
         heads: Of attention.
@@ -77,6 +80,7 @@ class EventModel(nn.Module):
         outputs: int,
         summaries: int = 0,
         scales: int = 1,
+        auxiliaries: int = 0,
         *,
         dim: int = 64,
         depth: int = 2,
@@ -127,13 +131,14 @@ class EventModel(nn.Module):
         if pooling != "query":
             self.pool = core.MeanPooling() if pooling == "mean" else core.AttentionPooling(dim, heads)
         self.state = nn.Linear(2 * dim, dim) if self.pool is not None else nn.Identity()
-        self.event_head = nn.Linear(dim, outputs)
+        self.outputs, columns = outputs, outputs + auxiliaries
+        self.event_head = nn.Linear(dim, columns)
         if summaries:
             self.summarise = SummaryBranch(summaries, dim, summary_hidden, summary_dropout)
             self.event_projection = nn.Linear(dim, dim)
-            self.summary_head = nn.Linear(dim, outputs)
+            self.summary_head = nn.Linear(dim, columns)
             self.fuse = core.GatedFusion(dim) if fusion == "gate" else nn.Linear(2 * dim, dim)
-            self.head = nn.Linear(dim, outputs)
+            self.head = nn.Linear(dim, columns)
 
     @property
     def half_lives(self) -> Tensor | None:
@@ -188,7 +193,7 @@ class EventModel(nn.Module):
         event = self.event_state(states, keep)
         events = self.event_head(self.dropout(event))
         if not self.summaries:
-            return EventOutput(events)
+            return self._parted(events)
         if summary is None:
             raise ValueError(f"summary: expected (B, 3, {self.summaries}), got None")
         other, event = self.summarise(summary), self.event_projection(event)
@@ -198,7 +203,13 @@ class EventModel(nn.Module):
             mixed, gates = fused.out, fused.gates[:, 0]
         else:
             mixed = self.fuse(torch.cat([event, other], 1))
-        return EventOutput(self.head(self.dropout(mixed)), events, self.summary_head(self.dropout(other)), gates)
+        return self._parted(self.head(self.dropout(mixed)), events, self.summary_head(self.dropout(other)), gates=gates)
+
+    def _parted(self, *heads: Tensor, gates: Tensor | None = None) -> EventOutput:
+        """The target's logits of every head, and those of the further outcomes."""
+        logits, events, summary = (*(head[:, : self.outputs] for head in heads), None, None)[:3]
+        further = torch.stack([head[:, self.outputs :] for head in heads], dim=1)
+        return EventOutput(logits, events, summary, gates, further if further.shape[2] else None)
 
     def forward(self, batch: TokenBatch, summary: Tensor | None = None) -> EventOutput:
         """Logits of a batch."""

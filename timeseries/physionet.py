@@ -20,10 +20,10 @@ import numpy as np
 from core.training import hash_files
 
 from .events import NONE, Columns, EventRecords, ReadReport, assemble
+from .physionet_outcomes import AUXILIARY, parse_outcomes
 from .units import check
 
 HOURS = 48.0
-TARGET = "In-hospital_death"
 STATIC = ("Age", "Gender", "Height", "Weight", "ICUType=1", "ICUType=2", "ICUType=3", "ICUType=4")
 _DESCRIPTORS = ("RecordID", "Age", "Gender", "Height", "ICUType", "Weight")
 _HEADER = "Time,Parameter,Value"
@@ -38,14 +38,16 @@ RANGES: dict[str, tuple[float, float]] = {
 
 
 class PhysioNetStays(NamedTuple):
-    """One set of the challenge: its events, whether each stay ended in death, and what the reader met.
+    """One set of the challenge: its events, how each stay ended, and what the reader met.
 
     Shapes:
-        died (S,) float32, 0 or 1, in the order of the table's subjects
+        died (S,) float32, 0 or 1, in the order of the table's subjects; auxiliary (S, A) float32, the outcomes of
+        `physionet_outcomes.AUXILIARY`, NaN where unknown
     """
 
     table: EventRecords
     died: np.ndarray
+    auxiliary: np.ndarray
     report: ReadReport
 
 
@@ -91,22 +93,24 @@ def read_physionet(root: str | Path, name: str) -> PhysioNetStays:
     """
     stays, outcomes = find_set(root, name)
     parser = _Parser()
-    died: dict[str, float] | None = None if outcomes == stays else _outcomes(outcomes.read_text("utf-8"), str(outcomes))
+    ends = None if outcomes == stays else parse_outcomes(outcomes.read_text("utf-8"), str(outcomes))
     for where, text in _files(stays):
         if where.rpartition("/")[2].startswith("Outcomes"):
-            died = _outcomes(text, where) if died is None else died
+            ends = parse_outcomes(text, where) if ends is None else ends
         else:
             parser.read(where, text)
-    if died is None:
+    if ends is None:
         raise FileNotFoundError(f"root: expected the file Outcomes-{name}.txt in {root} or {stays}, got none")
-    lost = [subject for subject in parser.subjects if subject not in died]
+    lost = [subject for subject in parser.subjects if subject not in ends]
     if lost:
         raise ValueError(f"{outcomes}: expected a row for every stay, got none for {lost[0]} ({len(lost)} such stays)")
-    gone = died.keys() - set(parser.subjects)
+    gone = ends.keys() - set(parser.subjects)
     if gone:
         raise ValueError(f"{stays}: expected a file for every outcome, got none for {min(gone)} ({len(gone)} such)")
     table, report = parser.table(f"PhysioNet 2012, set {name}")
-    return PhysioNetStays(table, np.array([died[s] for s in parser.subjects], dtype=np.float32), report)
+    died = np.array([ends[s].died for s in parser.subjects], dtype=np.float32)
+    auxiliary = np.array([ends[s].auxiliary for s in parser.subjects], dtype=np.float32)
+    return PhysioNetStays(table, died, auxiliary.reshape(-1, len(AUXILIARY)), report)
 
 
 class _Parser:
@@ -191,22 +195,6 @@ def _static(described: dict[str, float], where: str) -> list[float]:
         raise ValueError(f"{where}: expected ICUType 1, 2, 3 or 4, got {unit:g}")
     one_hot = [math.nan if math.isnan(unit) else float(unit == k) for k in (1, 2, 3, 4)]
     return [known.get(name, math.nan) for name in ("Age", "Gender", "Height", "Weight")] + one_hot
-
-
-def _outcomes(text: str, where: str) -> dict[str, float]:
-    lines = [line.split(",") for line in text.splitlines() if line.strip()]
-    header = [name.strip() for name in lines[0]] if lines else []
-    if "RecordID" not in header or TARGET not in header:
-        raise ValueError(f"{where}, line 1: expected the columns RecordID and {TARGET}, got {','.join(header)!r}")
-    record, target = header.index("RecordID"), header.index(TARGET)
-    died: dict[str, float] = {}
-    for number, fields in enumerate(lines[1:], 2):
-        if len(fields) != len(header) or fields[target].strip() not in ("0", "1"):
-            raise ValueError(f"{where}, line {number}: expected {TARGET} 0 or 1, got {','.join(fields)!r}")
-        if fields[record] in died:
-            raise ValueError(f"{where}, line {number}: expected every RecordID once, got {fields[record]} again")
-        died[fields[record]] = float(fields[target])
-    return died
 
 
 def _files(path: Path) -> Iterator[tuple[str, str]]:

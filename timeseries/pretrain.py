@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from core.training import read_checkpoint
+from core.training.optim import warmup_cosine_factor
 
 from .model import EventModel
 from .tokens import TokenBatch
@@ -96,6 +97,22 @@ class Forecast(nn.Module):
             return occurs, len(score)
         error = (score - target.score[target.valid])[known].square().mean()
         return occurs + error, len(score)
+
+
+def two_hills(step: int, *, first: int, total: int, warm: tuple[int, int], ratio: float, floor: float) -> float:
+    """Factor of the learning rate: warm-up and cosine for the pretraining, and once more for what comes after it.
+
+    Args:
+        step: Now, 0 .. total - 1.
+        first: Steps of the pretraining.
+        total: Steps altogether.
+        warm: Steps of each of the two warm-ups.
+        ratio: Height of the first hill; the second one's is 1.
+        floor: Where the second one ends.
+    """
+    if step < first:
+        return ratio * warmup_cosine_factor(step, first, warm[0], 0.0)
+    return warmup_cosine_factor(step - first, total - first, warm[1], floor)
 
 
 def take_encoder(model: EventModel, path: str, vocabulary: Vocabulary) -> None:

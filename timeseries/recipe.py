@@ -77,7 +77,7 @@ def train(
 def pretrain(recipe: Mapping[str, Any], data: EventDataModule, path: Path, *, seed: int = 0, **changes: Any) -> Path:
     """Run the self-supervised epochs alone and save a checkpoint for `train`."""
     L.seed_everything(seed, verbose=False)
-    task = create(recipe, **changes)
+    task = create(recipe, **{**changes, "auxiliary_weight": 0.0})  # no heads that these epochs do not train
     trainer = _fit(recipe, task, data, task.pretrain_epochs, [], False)
     path.parent.mkdir(parents=True, exist_ok=True)
     trainer.save_checkpoint(path)

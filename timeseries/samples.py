@@ -52,10 +52,13 @@ class EventSamples:
             of observation. NaN is unknown: a label of several, or a sample that is only to be predicted.
         kind: Which of these the target is.
         target_names: Names of the classes (binary: of class 1 alone) or labels; may be empty.
+        auxiliary: Further outcomes that training may learn beside the target, see `auxiliary`: each 0 and 1, or a
+            number; NaN where unknown. Nothing is predicted from them. None for none.
+        auxiliary_names: One per column of `auxiliary`.
 
     Shapes:
         subjects (N,) str; offsets (N + 1,) int64; time (E,) float64; prediction_time (N,) float64; code (E,) int32;
-        value (E,) float32; static (N, S) float32; target (N,) or (N, K) float32.
+        value (E,) float32; static (N, S) float32; target (N,) or (N, K) float32; auxiliary (N, A) float32.
 
     Raises:
         ValueError: An array is not what is said above. An event after the prediction time is named with its subject,
@@ -74,9 +77,13 @@ class EventSamples:
     target: np.ndarray
     kind: Kind = "binary"
     target_names: tuple[str, ...] = ()
+    auxiliary: np.ndarray = None  # type: ignore[assignment]
+    auxiliary_names: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         n, events = len(self.subjects), len(self.time)
+        if self.auxiliary is None:
+            object.__setattr__(self, "auxiliary", np.zeros((n, 0), dtype=np.float32))
         if self.subjects.ndim != 1 or self.subjects.dtype.kind != "U":
             raise ValueError(f"subjects: expected (N,) of str, got {self.subjects.shape} of {self.subjects.dtype}")
         _array("offsets", self.offsets, np.int64, (n + 1,))
@@ -85,9 +92,11 @@ class EventSamples:
         _array("code", self.code, np.int32, (events,))
         _array("value", self.value, np.float32, (events,))
         _array("static", self.static, np.float32, (n, len(self.static_names)))
+        _array("auxiliary", self.auxiliary, np.float32, (n, len(self.auxiliary_names)))
         if self.offsets[0] != 0 or self.offsets[-1] != events or (np.diff(self.offsets) < 0).any():
             raise ValueError(f"offsets: expected 0 .. {events} in ascending order, got {self.offsets}")
-        for name, names in (("codes", self.codes), ("static_names", self.static_names)):
+        for name in ("codes", "static_names", "auxiliary_names"):
+            names = getattr(self, name)
             if len(set(names)) != len(names):
                 twice = next(item for item in names if names.count(item) > 1)
                 raise ValueError(f"{name}: expected every name once, got {twice!r} twice")
@@ -96,7 +105,7 @@ class EventSamples:
         for name in ("time", "prediction_time"):
             if not np.isfinite(getattr(self, name)).all():
                 raise ValueError(f"{name}: expected finite hours, got {_first_not_finite(getattr(self, name))}")
-        for name in ("value", "static"):
+        for name in ("value", "static", "auxiliary"):
             if np.isinf(getattr(self, name)).any():
                 raise ValueError(f"{name}: expected a finite number or NaN (missing), got an infinite one")
         self._check_target()
@@ -210,6 +219,7 @@ class EventSamples:
             value=self.value[events],
             static=self.static[index],
             target=self.target[index],
+            auxiliary=self.auxiliary[index],
         )
 
     def keep_events(self, keep: np.ndarray) -> "EventSamples":
@@ -229,19 +239,19 @@ class EventSamples:
         """The samples of all parts, one after the other; the parts share their names.
 
         Raises:
-            ValueError: There is no part, or two parts differ in codes, static names, kind or names of targets.
+            ValueError: There is no part, or two parts differ in codes, kind or a list of names.
         """
         if not parts:
             raise ValueError("parts: expected at least one, got none")
         first = parts[0]
-        for name in ("codes", "static_names", "kind", "target_names"):
+        for name in ("codes", "static_names", "kind", "target_names", "auxiliary_names"):
             for part in parts[1:]:
                 if getattr(part, name) != getattr(first, name):
                     raise ValueError(
                         f"parts: expected the same {name}, got {getattr(first, name)} and {getattr(part, name)}"
                     )
         starts = np.cumsum([0] + [len(part.time) for part in parts])
-        arrays = ("subjects", "time", "prediction_time", "code", "value", "static", "target")
+        arrays = ("subjects", "time", "prediction_time", "code", "value", "static", "target", "auxiliary")
         return replace(
             first,
             offsets=np.concatenate(
@@ -255,6 +265,8 @@ class EventSamples:
         names = [*self.codes, "", *self.static_names, "", *self.target_names, "", self.kind]
         arrays = (self.offsets, self.time, self.prediction_time, self.code, self.value, self.static, self.target)
         subjects = np.frombuffer("\0".join(self.subjects.tolist()).encode(), dtype=np.uint8)
+        if self.auxiliary_names:
+            names, arrays = [*names, "", *self.auxiliary_names], (*arrays, self.auxiliary)
         return hash_arrays(np.frombuffer("\0".join(names).encode(), dtype=np.uint8), subjects, *arrays)
 
 

@@ -290,7 +290,7 @@ def test_best_validation_is_kept(tmp_path):
 @pytest.mark.parametrize(
     ("options", "name"),
     [
-        ({"auxiliary": -1.0}, "auxiliary"),
+        ({"branch_weight": -1.0}, "branch_weight"),
         ({"class_weight": "x"}, "class_weight"),
         ({"recalibrate": "platt"}, "recalibrate"),
         ({"pretrain_epochs": -1}, "pretrain_epochs"),

@@ -105,3 +105,21 @@ def test_targets_may_be_missing_on_request(tmp_path: Path) -> None:
     assert ends.target.shape == (2, 2) and np.isnan(ends.target).all()
     with pytest.raises(ValueError, match="expected the column 'prediction_time'"):
         read_labels(write(tmp_path, "subject\np\n"), unlabelled=True)
+
+
+def test_further_outcomes(tmp_path: Path) -> None:
+    path = write(tmp_path, "subject,prediction_time,target,days,icu\np,1,1,4.5,true\nq,1,0,,0\n")
+    labels = read_labels(path, auxiliary=["icu", "days"])
+    np.testing.assert_array_equal(labels.auxiliary, np.array([[1, 4.5], [0, np.nan]], dtype=np.float32))
+    assert labels.auxiliary_names == ("icu", "days") and read_labels(path).auxiliary_names == ()
+    with pytest.raises(ValueError, match="expected the column 'dayz'"):
+        read_labels(path, auxiliary=["dayz"])
+    found = read_labels(path, auxiliary=["dayz", "days"], unlabelled=True)  # to predict, they may lack
+    np.testing.assert_array_equal(found.auxiliary, np.array([[np.nan, 4.5], [np.nan, np.nan]], dtype=np.float32))
+
+
+@pytest.mark.parametrize("word", ["long", "inf"])
+def test_further_outcomes_are_numbers(tmp_path: Path, word: str) -> None:
+    path = write(tmp_path, f"subject,prediction_time,target,days\np,1,1,4\nq,1,0,{word}\n")
+    with pytest.raises(ValueError, match=rf"labels\.csv, line 3: expected a (finite )?number in 'days', got '{word}'"):
+        read_labels(path, auxiliary=["days"])

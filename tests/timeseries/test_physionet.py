@@ -41,7 +41,7 @@ def write(root: Path, stay: str = STAY, outcome: str = "7,-1,-1,5,-1,1", record:
 
 
 def test_a_stay_by_hand(tmp_path: Path) -> None:
-    table, died, report = read_physionet(write(tmp_path), "a")
+    table, died, _, report = read_physionet(write(tmp_path), "a")
     found = [
         (time, table.codes[code], value) for time, code, value in zip(table.time, table.code, table.value, strict=True)
     ]
@@ -57,7 +57,7 @@ def test_a_stay_by_hand(tmp_path: Path) -> None:
 
 def test_a_stay_without_series_is_kept(tmp_path: Path) -> None:
     header = "Time,Parameter,Value\n"
-    table, died, report = read_physionet(write(tmp_path, header + "00:00,RecordID,7\n", "7,1,1,1,1,0"), "a")
+    table, died, _, report = read_physionet(write(tmp_path, header + "00:00,RecordID,7\n", "7,1,1,1,1,0"), "a")
     assert len(table) == 0 and died.tolist() == [0] and report.without_events == 1
     assert np.isnan(table.static).all()
 
@@ -149,6 +149,6 @@ def test_set_b_judges_and_folds_are_inside_set_a(tmp_path: Path) -> None:
 def test_the_real_sets_have_their_published_size() -> None:
     root = Path(os.environ["ATTENTION_SUITE_DATA"]) / "timeseries" / "physionet2012"
     for name, deaths in (("a", 554), ("b", 568)):
-        table, died, report = read_physionet(root, name)
+        table, died, _, report = read_physionet(root, name)
         assert len(table.subjects) == 4000 and died.sum() == deaths and len(table.codes) == 37
         assert table.time.max() <= 48.0 and report.rows - report.events == 6 * 4000 + sum(report.dropped.values())

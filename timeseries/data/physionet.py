@@ -5,8 +5,8 @@ import numpy as np
 from core.training.data import hash_arrays
 
 from ..cohort import Labels, build_samples
-from ..events import EventRecords
-from ..physionet import HOURS, TARGET, fingerprint, read_physionet
+from ..physionet import HOURS, PhysioNetStays, fingerprint, read_physionet
+from ..physionet_outcomes import AUXILIARY, TARGET
 from ..splits import Split, subject_split
 from ..vocabulary import merge
 from .base import EventDataModule, LoadedEvents
@@ -42,10 +42,10 @@ class PhysioNet2012(EventDataModule):
         names = [self.train] if self.test is None else [self.train, self.test]
         parts, reports = [], []
         for name in names:
-            table, died, report = read_physionet(self.root, name)
-            cohort = build_samples(table, stay_labels(table, died))
+            stays = read_physionet(self.root, name)
+            cohort = build_samples(stays.table, stay_labels(stays))
             parts.append(cohort.samples)
-            reports += [report, cohort.report]
+            reports += [stays.report, cohort.report]
         samples = merge(parts)
         if self.test is None:
             return LoadedEvents(samples, None, tuple(reports))
@@ -70,7 +70,14 @@ class PhysioNet2012(EventDataModule):
         return hash_arrays(np.frombuffer(hashes.encode(), dtype=np.uint8))
 
 
-def stay_labels(table: EventRecords, died: np.ndarray) -> Labels:
+def stay_labels(stays: PhysioNetStays) -> Labels:
     """Every stay, predicted at 48 hours."""
-    time = np.full(len(table.subjects), HOURS)
-    return Labels(table.subjects, time, died, target_names=(TARGET,))
+    subjects = stays.table.subjects
+    return Labels(
+        subjects,
+        np.full(len(subjects), HOURS),
+        stays.died,
+        target_names=(TARGET,),
+        auxiliary=stays.auxiliary,
+        auxiliary_names=AUXILIARY,
+    )

@@ -26,6 +26,7 @@ class EventTable(EventDataModule):
         label_columns: Which column is the "subject", "prediction_time", "target" (several: a list), "duration".
         target: "binary", "multiclass", "multilabel" or "time_to_event".
         classes: multiclass: names in the order of their numbers; None sorts those that occur.
+        auxiliary: Columns of the labels with further outcomes, for training alone, see `timeseries.auxiliary`.
         prediction_time: One relative time for all samples, in `time_unit`, in place of a column of the labels.
         time_unit: Of times that are plain numbers: "seconds", "minutes", "hours" or "days".
         after_prediction: Events after the prediction time: "error", or "drop" and count.
@@ -52,6 +53,7 @@ class EventTable(EventDataModule):
         label_columns: dict[str, str | list[str]] | None = None,
         target: str = "binary",
         classes: list[str] | None = None,
+        auxiliary: list[str] | None = None,
         prediction_time: float | None = None,
         time_unit: str = "hours",
         after_prediction: str = "error",
@@ -68,7 +70,7 @@ class EventTable(EventDataModule):
     ) -> None:
         super().__init__(**options)
         self.path, self.labels, self.target, self.time_unit = path, labels, target, time_unit
-        self.classes = classes
+        self.classes, self.auxiliary = classes, auxiliary
         self.label_columns, self.prediction_time, self.cache = label_columns, prediction_time, cache
         self.cohort_options = {
             "after": after_prediction,
@@ -102,6 +104,7 @@ class EventTable(EventDataModule):
             prediction_time=self.prediction_time,
             classes=self.classes,
             unlabelled=self.all_test,
+            auxiliary=self.auxiliary or (),
         )
         samples, joined = build_samples(table, labels, **self.cohort_options)  # type: ignore[arg-type]
         return LoadedEvents(samples, None, (report, joined))
