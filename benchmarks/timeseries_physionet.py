@@ -44,6 +44,7 @@ VARIANTS: dict[str, tuple[dict[str, Any], int]] = {  # name -> changes of the re
     "GRU, events + summary, gate": ({"architecture": {"backbone": "gru"}}, 3),
     "GRU, events alone": (EVENTS | {"architecture": {"backbone": "gru"}}, 3),
     "events + summary, concatenated": ({"architecture": {"fusion": "concat"}}, 3),
+    "events + summary, target alone": ({"auxiliary_weight": 0.0}, 3),
     "events + summary, no decay": ({"architecture": {"half_lives": None}}, 3),
     "events alone, no decay": (EVENTS | {"architecture": {"half_lives": None}}, 3),
     "events alone, no pretraining": (EVENTS | {"pretrain_epochs": 0}, 3),
@@ -53,6 +54,8 @@ VARIANTS: dict[str, tuple[dict[str, Any], int]] = {  # name -> changes of the re
 
 AFTER = ("lr", "branch_weight", "auxiliary_weight", "summary", "temperature", "baselines")
 """Options of the task that the self-supervised epochs do not depend on."""
+BEHIND = ("fusion", "summary_hidden", "summary_dropout")
+"""Options of the architecture that they do not depend on."""
 
 
 class Trained(NamedTuple):
@@ -91,6 +94,8 @@ class Bench:
         """Where a result is kept: its name, and a hash of all that it depends on."""
         skipped = AFTER if what == "pretrained" else ("temperature",)  # which divides logits only
         model = {k: v for k, v in self.recipe["model"]["init_args"].items() if k not in skipped}
+        if what == "pretrained":
+            model["architecture"] = {k: v for k, v in model["architecture"].items() if k not in BEHIND}
         recipe = [model, self.recipe["data"]["init_args"]["batch_size"]]
         if what != "pretrained":
             recipe += [self.recipe["trainer"], self.recipe["ema"]]
@@ -124,8 +129,8 @@ class Bench:
 
     def pretrained(self, changes: dict[str, Any], seed: int) -> tuple[Path, float]:
         """The self-supervised epochs of a variant's encoder, shared by those with the same one, and their seconds."""
-        mine = {k: v for k, v in changes.items() if k not in ("summary", "architecture")} | EVENTS
-        inside = {k: v for k, v in changes.get("architecture", {}).items() if k != "fusion"}
+        mine = {k: v for k, v in changes.items() if k not in (*AFTER, "architecture")} | EVENTS
+        inside = {k: v for k, v in changes.get("architecture", {}).items() if k not in BEHIND}
         mine |= {"architecture": inside} if inside else {}
         file = self.path("pretrained", "encoder", seed, mine).with_suffix(".ckpt")
         clock = file.with_suffix(".txt")
