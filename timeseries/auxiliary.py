@@ -11,6 +11,8 @@ References:
     medical risk evaluation, NIPS 8 (1995).
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -21,18 +23,19 @@ class AuxiliaryLoss(nn.Module):
     """The loss of A further outcomes, see the top of this file.
 
     Args:
-        outcomes: A.
+        names: Of the outcomes, for messages.
     """
 
     binary: Tensor
     mean: Tensor
     deviation: Tensor
 
-    def __init__(self, outcomes: int) -> None:
+    def __init__(self, names: Sequence[str]) -> None:
         super().__init__()
-        self.register_buffer("binary", torch.zeros(outcomes, dtype=torch.bool))
-        self.register_buffer("mean", torch.zeros(outcomes))
-        self.register_buffer("deviation", torch.ones(outcomes))
+        self.names = tuple(names)
+        self.register_buffer("binary", torch.zeros(len(self.names), dtype=torch.bool))
+        self.register_buffer("mean", torch.zeros(len(self.names)))
+        self.register_buffer("deviation", torch.ones(len(self.names)))
 
     def fit(self, table: np.ndarray) -> "AuxiliaryLoss":
         """See which outcomes are 0 and 1, and take mean and deviation of the others.
@@ -46,12 +49,12 @@ class AuxiliaryLoss(nn.Module):
         Raises:
             ValueError: Another number of outcomes, or one that is known of no sample.
         """
-        if table.ndim != 2 or table.shape[1] != len(self.mean):
-            raise ValueError(f"auxiliary: expected (N, {len(self.mean)}), got {table.shape}")
+        if table.ndim != 2 or table.shape[1] != len(self.names):
+            raise ValueError(f"auxiliary: expected (N, {len(self.names)}), got {table.shape}")
         known = ~np.isnan(table)
-        if not known.any(axis=0).all():
-            none = int(np.flatnonzero(~known.any(axis=0))[0])
-            raise ValueError(f"auxiliary: expected outcomes that training samples have, got none of column {none}")
+        for name, some in zip(self.names, known.any(axis=0), strict=True):
+            if not some:
+                raise ValueError(f"auxiliary: expected an outcome of some training samples, got none of {name!r}")
         self.binary.copy_(torch.from_numpy((np.isin(table, (0, 1)) | ~known).all(axis=0)))
         spread = np.nanstd(table, axis=0)
         self.mean.copy_(torch.from_numpy(np.nanmean(table, axis=0)))

@@ -147,7 +147,7 @@ class EventClassificationTask(Task):
             self.summary_scores = NormalScores(summaries)
         self.register_buffer("weight", torch.ones(1 if outcome.kind == "binary" else outcome.outputs))
         scales = len(self.tokenizer.widths)
-        self.auxiliary_loss = AuxiliaryLoss(len(auxiliary)) if auxiliary else None
+        self.auxiliary_loss = AuxiliaryLoss(auxiliary) if auxiliary else None
         self.model = EventModel(features, outcome.outputs, summaries, scales, len(auxiliary), **self.architecture)
         if self.pretrain_epochs:
             self.forecast = Forecast(self.model.dim, len(vocabulary.codes), self.pretrain_hours)

@@ -73,7 +73,7 @@ def write_physionet(root: Path, name: str, stays: int, *, first: int = 1, seed: 
             if hour % 3 == 0:
                 lines.append(f"{hour:02}:59,Lactate,{1 + died + rng.random():.1f}")
         (folder / f"{record}.txt").write_text("\n".join(lines) + "\n")
-        outcomes.append(f"{record},-1,-1,5,-1,{died}")
+        outcomes.append(f"{record},{record % 20},-1,{3 + record % 20},{2 if died else -1},{died}")
     (root / f"Outcomes-{name}.txt").write_text("\n".join(outcomes) + "\n")
     return root
 

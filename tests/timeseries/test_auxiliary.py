@@ -23,7 +23,7 @@ pytestmark = [
 
 
 def test_loss_by_hand() -> None:
-    loss = AuxiliaryLoss(2).fit(np.array([[0, 10], [1, 30], [nan, nan]], dtype=np.float32))
+    loss = AuxiliaryLoss(("a", "b")).fit(np.array([[0, 10], [1, 30], [nan, nan]], dtype=np.float32))
     assert loss.binary.tolist() == [True, False]
     assert loss.mean[1] == 20 and loss.deviation[1] == 10
     logits = torch.tensor([[0.0, 2.0], [1.0, 5.0], [7.0, 0.5]])
@@ -35,7 +35,7 @@ def test_loss_by_hand() -> None:
 
 
 def test_unknown_outcomes_give_no_gradient() -> None:
-    loss = AuxiliaryLoss(2).fit(np.array([[0, 1], [1, 2.5]], dtype=np.float32))
+    loss = AuxiliaryLoss(("a", "b")).fit(np.array([[0, 1], [1, 2.5]], dtype=np.float32))
     logits = torch.zeros(2, 2, requires_grad=True)
     loss(logits, torch.tensor([[nan, nan], [1.0, nan]])).backward()
     assert logits.grad is not None
@@ -44,9 +44,9 @@ def test_unknown_outcomes_give_no_gradient() -> None:
 
 def test_loss_refuses() -> None:
     with pytest.raises(ValueError, match=r"auxiliary: expected \(N, 2\), got \(3, 1\)"):
-        AuxiliaryLoss(2).fit(np.zeros((3, 1)))
-    with pytest.raises(ValueError, match="got none of column 1"):
-        AuxiliaryLoss(2).fit(np.array([[0, nan], [1, nan]]))
+        AuxiliaryLoss(("a", "b")).fit(np.zeros((3, 1)))
+    with pytest.raises(ValueError, match="got none of 'b'"):
+        AuxiliaryLoss(("a", "b")).fit(np.array([[0, nan], [1, nan]]))
 
 
 def test_samples_carry_them() -> None:

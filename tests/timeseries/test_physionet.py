@@ -9,6 +9,7 @@ import pytest
 
 from timeseries import PhysioNet2012, read_physionet
 from timeseries.physionet import STATIC
+from timeseries.physionet_outcomes import AUXILIARY
 
 from .event_fakes import write_physionet
 
@@ -137,6 +138,11 @@ def test_set_b_judges_and_folds_are_inside_set_a(tmp_path: Path) -> None:
     assert sorted(seen, key=int) == [str(k) for k in range(1, 21)]
     data = PhysioNet2012(str(tmp_path), val_fraction=0.0)
     data.setup()
+    names = data.samples["train"].auxiliary_names
+    assert names == AUXILIARY[:-1]  # no stay has a SOFA
+    first = dict(zip(names, data.samples["train"].auxiliary[3], strict=True))
+    assert data.samples["train"].subjects[3] == "4" and data.samples["train"].target[3] == 1
+    assert (first["death within 4 d"], first["stay over 5 d"], first["stay over 8 d"], first["SAPS-I"]) == (1, 1, 0, 4)
     assert len(data.samples["train"]) == 20 and "val" not in data.samples and data.val_set is None
     assert data.codes == ("HR", "Lactate") and data.static_names[0] == "Age" and "Height" not in data.static_names
     assert data.fingerprint() != PhysioNet2012(str(tmp_path), train="b", test="a").fingerprint()

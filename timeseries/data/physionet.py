@@ -1,5 +1,7 @@
 """PhysioNet/CinC Challenge 2012: 4,000 stays in intensive care a set, in-hospital death from the first 48 hours."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from core.training.data import hash_arrays
@@ -17,6 +19,9 @@ class PhysioNet2012(EventDataModule):
 
     With `test` the named set is the test part and the validation part comes from `train`: its fold number `fold` of
     `folds` if that is given, else the share `val_fraction` (0 for none). Without `test` both parts come from `train`.
+
+    The samples have the other columns of the outcomes' file as further outcomes (`physionet_outcomes`), as far as any
+    stay of `train` has them.
 
     Args:
         root: The folder that holds set-a, Outcomes-a.txt and so on, from https://physionet.org/content/challenge-2012.
@@ -47,6 +52,9 @@ class PhysioNet2012(EventDataModule):
             parts.append(cohort.samples)
             reports += [stays.report, cohort.report]
         samples = merge(parts)
+        known = np.flatnonzero(~np.isnan(parts[0].auxiliary).all(axis=0))
+        names = tuple(AUXILIARY[k] for k in known)
+        samples = replace(samples, auxiliary=samples.auxiliary[:, known], auxiliary_names=names)
         if self.test is None:
             return LoadedEvents(samples, None, tuple(reports))
         first = parts[0]
