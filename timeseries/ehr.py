@@ -92,7 +92,7 @@ class EventClassificationTask(Task):
         summary: list[str] | None = None,
         architecture: dict[str, Any] | None = None,
         branch_weight: float = 0.5,
-        auxiliary_weight: float = 0.0,
+        auxiliary_weight: float = 0.5,
         class_weight: str | None = None,
         intervals: int = 10,
         pretrain_epochs: int = 0,

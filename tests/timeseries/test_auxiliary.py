@@ -135,7 +135,7 @@ def test_without_weight_they_are_not_there(tmp_path) -> None:
     states = []
     for data in (auxiliary_data(), given_data(drawn(120))):
         torch.manual_seed(0)
-        model = task(recalibrate=None)
+        model = task(recalibrate=None, auxiliary_weight=0.0)
         fitted(tmp_path, model, data, 1)
         states.append(model.state_dict())
         assert model.logits_of(data.samples["test"]).auxiliary is None
