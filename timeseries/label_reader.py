@@ -112,8 +112,8 @@ class _Targets:
         return np.array([self._number(word, n, rows.where) for n, word in enumerate(words)], dtype=np.float64)
 
     def _number(self, word: object, n: int, where: Callable[[int], str]) -> float:
-        text = "" if word is None else str(word).strip()
-        if text == "" or text in WORDS_FOR_NOTHING:
+        text = _text(word)
+        if not text:
             if self.open:
                 return math.nan
             raise ValueError(f"{where(n)}: expected a target, got nothing")
@@ -122,7 +122,7 @@ class _Targets:
                 raise ValueError(f"{where(n)}: expected one of the classes {', '.join(self.given)}, got {text!r}")
             return self.classes.setdefault(text, len(self.classes))
         try:
-            number = _TRUTH[text.lower()] if text.lower() in _TRUTH else float(text)
+            number = _number(text)
         except ValueError:
             number = math.nan
         if number not in (0.0, 1.0):
@@ -151,15 +151,26 @@ class _Targets:
         return table[np.nan_to_num(found[:, 0], nan=-1).astype(np.int64)], names
 
 
+def _text(word: object) -> str:
+    """A cell as text; empty for nothing and the words for it."""
+    text = "" if word is None else str(word).strip()
+    return "" if text in WORDS_FOR_NOTHING else text
+
+
+def _number(text: str) -> float:
+    """A number, 0 for false or 1 for true; ValueError for anything else."""
+    return _TRUTH[text.lower()] if text.lower() in _TRUTH else float(text)
+
+
 def _numbers(rows: Rows, column: str) -> np.ndarray:
     """A column of finite numbers, false or true; NaN for nothing."""
     values = np.full(rows.batch.num_rows, np.nan)
     for n, word in enumerate(rows.batch.column(column).to_pylist()):
-        text = "" if word is None else str(word).strip()
-        if text == "" or text in WORDS_FOR_NOTHING:
+        text = _text(word)
+        if not text:
             continue
         try:
-            values[n] = _TRUTH[text.lower()] if text.lower() in _TRUTH else float(text)
+            values[n] = _number(text)
         except ValueError:
             raise ValueError(f"{rows.where(n)}: expected a number in {column!r}, got {text!r}") from None
         if not math.isfinite(values[n]):
