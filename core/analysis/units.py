@@ -74,9 +74,9 @@ class Units(ABC):
         """
         return x if self.masked else torch.where(self.spread(keep, x), x, self.reference(x))
 
+    @abstractmethod
     def _mean(self, x: Tensor) -> Tensor:
         """The mean over the valid elements of the batch, per channel or feature."""
-        raise NotImplementedError
 
     def _named(self) -> tuple[str, ...]:
         return ("zero", "mean")
