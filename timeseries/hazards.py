@@ -43,6 +43,23 @@ def interval_edges(duration: np.ndarray, event: np.ndarray, intervals: int) -> l
     return [float(edge) for edge in edges if edge > 0]
 
 
+def exposure(target: Tensor, edges: Tensor) -> tuple[Tensor, Tensor]:
+    """The intervals in which each sample was at risk, and among them the one that held its event.
+
+    Args:
+        target: Duration in hours, and 1 for an event or 0 for a censoring.
+        edges: Ends of the intervals, ascending, in hours.
+
+    Shapes:
+        target: (N, 2); edges: (K,); answers: (N, K) bool, (N, K) bool.
+    """
+    duration, event = target[:, :1], target[:, 1:] > 0
+    starts = torch.cat([edges.new_zeros(1), edges[:-1]])
+    survived = duration >= torch.where(event, edges, (starts + edges) / 2)
+    within = (duration >= starts) & (duration < edges) & event
+    return survived | within, within
+
+
 def hazard_loss(logits: Tensor, target: Tensor, edges: Tensor) -> Tensor:
     """The negative log-likelihood of each sample.
 
@@ -54,11 +71,7 @@ def hazard_loss(logits: Tensor, target: Tensor, edges: Tensor) -> Tensor:
     Shapes:
         logits: (N, K); target: (N, 2); edges: (K,); answer: (N,).
     """
-    duration, event = target[:, :1], target[:, 1:] > 0
-    starts = torch.cat([edges.new_zeros(1), edges[:-1]])
-    survived = duration >= torch.where(event, edges, (starts + edges) / 2)
-    within = (duration >= starts) & (duration < edges) & event
-    at_risk = survived | within
+    at_risk, within = exposure(target, edges)
     loss = F.binary_cross_entropy_with_logits(logits, within.to(logits), reduction="none")
     return (loss * at_risk).sum(1)
 

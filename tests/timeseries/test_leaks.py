@@ -13,7 +13,8 @@ from sklearn.preprocessing import StandardScaler
 
 from timeseries import EventDataModule, EventSamples, LoadedEvents, Split, SummaryFeatures, Vocabulary
 from timeseries import splits as splits_module
-from timeseries.tabular import TabularBaselines, Winsorizer
+from timeseries.tabular import TabularBaselines
+from timeseries.tabular_methods import Winsorizer
 
 from .event_fakes import drawn, samples
 
@@ -66,6 +67,13 @@ def check_scaling(held: EventSamples) -> None:
         assert all(np.allclose(together[name][:5], few[name], rtol=1e-9) for name in few)
         found.append(model.probabilities(data.samples["train"]))
     assert all(np.allclose(found[0][name], found[1][name], rtol=1e-9) for name in found[0])
+
+
+def check_scaling_of_hazards(held: EventSamples) -> None:
+    """The same for a time to an event."""
+    duration = np.where(held.target == 1, 2.0, 20.0) + np.arange(len(held)) % 7
+    target = np.stack([duration, np.arange(len(held)) % 5 > 0], axis=1).astype(np.float32)
+    check_scaling(replace(held, target=target, kind="time_to_event"))
 
 
 def check_future(held: EventSamples) -> None:
@@ -147,6 +155,9 @@ FENCES = [
     (check_scaling, clipped_by_what_comes),
     (check_scaling, scaled_by_what_comes),
     (check_scaling, trained_on_all),
+    (check_scaling_of_hazards, clipped_by_what_comes),
+    (check_scaling_of_hazards, scaled_by_what_comes),
+    (check_scaling_of_hazards, trained_on_all),
     (check_future, future_let_in),
     (check_patients, split_by_sample),
     (check_patients, split_by_sample_without_the_type),
