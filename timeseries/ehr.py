@@ -22,8 +22,8 @@ from core.training import StepOutput, Task
 from core.training.optim import total_steps
 
 from .auxiliary import AuxiliaryLoss
+from .baselines import tabular_scores
 from .batches import EventBatch
-from .evaluation import binary_scores
 from .model import EventModel, EventOutput
 from .outcomes import Outcome
 from .pretrain import Forecast, take_encoder, two_hills
@@ -245,7 +245,7 @@ class EventClassificationTask(Task):
         if stage == "val":
             self._validation.append((out.logits.detach().cpu(), batch.target.cpu()))
         loss = self.outcome.loss(out.logits, batch.target)
-        prediction, target = self.outcome.metric_inputs(out.logits, batch.target)
+        prediction, target = self.outcome.metric_inputs(self.outcome.probabilities(out.logits), batch.target)
         return StepOutput(loss, prediction, target)
 
     def training_loss(self, out: EventOutput, batch: EventBatch) -> Tensor:
@@ -340,18 +340,8 @@ class EventClassificationTask(Task):
     def baselines(self, stage: str) -> Mapping[str, Mapping[str, float]]:
         """Logistic regression, gradient boosting and their blend on summary features of the same split."""
         data = getattr(self.trainer, "datamodule", None)
-        if not self.use_baselines or stage != "test" or data is None or data.kind != "binary":
-            return {}
-        if "train" not in data.samples:  # with all_test there is nothing to fit them on
-            return {}
-        from .tabular import TabularBaselines
-
-        try:
-            found = TabularBaselines().fit(data.samples["train"]).probabilities(data.samples[stage])
-        except ValueError as error:
-            raise ValueError(f"baselines: {error}; or set the task's baselines to false") from error
-        scores = {name: binary_scores(data.samples[stage].target, p) for name, p in found.items()}
-        return {
-            name.replace(" ", "_"): {f"{stage}/auroc": score.auroc, f"{stage}/auprc": score.auprc}
-            for name, score in scores.items()
-        }
+        if not self.use_baselines or stage != "test" or data is None or "train" not in data.samples:
+            return {}  # with all_test there is nothing to fit them on
+        assert self.outcome is not None
+        found = tabular_scores(self.outcome, data.samples["train"], data.samples[stage])
+        return {name: {f"{stage}/{metric}": x for metric, x in scores.items()} for name, scores in found.items()}

@@ -117,11 +117,14 @@ class Outcome:
             return MetricCollection(known), "auroc"
         return MetricCollection({"concordance": Concordance()}), "concordance"
 
-    def metric_inputs(self, logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-        """Predictions and targets as the metrics take them."""
-        probabilities = self.probabilities(logits)
+    def metric_inputs(self, probabilities: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+        """Predictions and targets as the metrics take them, of any method's probabilities.
+
+        Shapes:
+            probabilities: as the table above has them; target: as in `EventSamples`.
+        """
         if self.kind == "time_to_event":
-            return -survival(logits.float()).sum(1), target  # less survival, more risk
+            return probabilities.sum(1), target  # sooner, more risk
         if self.kind == "multilabel":
             return probabilities, target.nan_to_num(nan=-1.0).long()
         if self.kind == "multiclass" and self.outputs == 2:

@@ -192,7 +192,7 @@ def config(tmp_path, **more):
 
 
 def test_from_the_command_line_to_a_table(tmp_path, monkeypatch):
-    monkeypatch.setattr("timeseries.tabular.TabularBaselines", partial(TabularBaselines, folds=2, trees=5))
+    monkeypatch.setattr("timeseries.baselines.TabularBaselines", partial(TabularBaselines, folds=2, trees=5))
     options = config(tmp_path)
     main(["fit", *options])
     run = tmp_path / "runs" / "run" / "version_0"
@@ -201,7 +201,7 @@ def test_from_the_command_line_to_a_table(tmp_path, monkeypatch):
     metrics = json.loads((run / "metrics.json").read_text())
     baselines = json.loads((run / "baselines.json").read_text())
     assert set(baselines) == {"logistic_regression", "gradient_boosting", "blend"}
-    assert set(baselines["blend"]) == {"test/auroc", "test/auprc"}
+    assert set(baselines["blend"]) == {"test/accuracy", "test/auroc", "test/auprc"}
     main(["predict", *options, "--ckpt_path", str(best), "--out", str(tmp_path / "table.csv")])
     with (tmp_path / "table.csv").open() as file:
         rows = list(csv.DictReader(file))

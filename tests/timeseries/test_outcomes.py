@@ -91,10 +91,10 @@ def test_perfect_predictions_have_perfect_metrics(outcome, target):
     else:
         z = 8 * target.nan_to_num().reshape(4, -1) - 4
     metrics, main = outcome.metrics()
-    metrics.update(*outcome.metric_inputs(z, target))
+    metrics.update(*outcome.metric_inputs(outcome.probabilities(z), target))
     assert float(metrics.compute()[main]) == pytest.approx(1.0)
     reverse, _ = outcome.metrics()
-    reverse.update(*outcome.metric_inputs(-z, target))
+    reverse.update(*outcome.metric_inputs(outcome.probabilities(-z), target))
     assert float(reverse.compute()[main]) < 0.5
 
 
