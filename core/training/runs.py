@@ -75,15 +75,8 @@ class RunFolder(Callback):
             write_json(self.path / "environment.json", record)
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Write the metrics of a stage that has ended well, and the baselines on the same split."""
-        if self.path is None:
-            return
-        baselines: dict[str, Any] = {}
-        if isinstance(pl_module, Task):
-            for split in _STAGES[stage]:
-                if split != "train" and any(key.startswith(f"{split}/") for key in trainer.callback_metrics):
-                    baselines.update(pl_module.baselines(split) if trainer.is_global_zero else {})
-        if not trainer.is_global_zero:
+        """Write the metrics of a stage that has ended well, then the baselines on the same split, which may fail."""
+        if self.path is None or not trainer.is_global_zero:
             return
         values: dict[str, Any] = dict(trainer.callback_metrics)
         if stage == "fit":  # nothing was left to train where a run was killed after its last epoch
@@ -95,6 +88,11 @@ class RunFolder(Callback):
         }
         if metrics:
             _merge(self.path / "metrics.json", metrics)
+        baselines: dict[str, Any] = {}
+        if isinstance(pl_module, Task):
+            for split in _STAGES[stage]:
+                if split != "train" and any(key.startswith(f"{split}/") for key in trainer.callback_metrics):
+                    baselines.update(pl_module.baselines(split))
         if baselines:
             known = read_json(self.path / "baselines.json") if (self.path / "baselines.json").is_file() else {}
             merged = {**known, **{k: {**known.get(k, {}), **dict(v)} for k, v in baselines.items()}}

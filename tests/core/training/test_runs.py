@@ -14,6 +14,7 @@ from core.training.files import read_json, replacing, write_json
 from core.training.runs import _claim
 
 from .conftest import read
+from .toy import ToyTask
 
 FILES = {"config.yaml", "environment.json", "metrics.csv", "best.ckpt", "last.ckpt", "metrics.json", "baselines.json"}
 
@@ -83,6 +84,19 @@ def test_a_test_goes_into_the_run_of_its_checkpoint(lightning, tmp_path: Path) -
     assert read(folder / "metrics.json") == after
     other = tmp_path / "runs/toy/version_1"
     assert set(read(other / "metrics.json")) == {"test/accuracy", "test/auroc", "test/auprc", "test/loss"}
+
+
+def test_baselines_that_fail_lose_no_metrics(lightning, tmp_path: Path, monkeypatch) -> None:
+    assert lightning("fit").status == 0
+    folder = tmp_path / "runs/toy/version_0"
+
+    def fail(task: ToyTask, stage: str) -> dict[str, dict[str, float]]:
+        raise ValueError(f"{stage}: too few samples")
+
+    monkeypatch.setattr(ToyTask, "baselines", fail)
+    result = lightning("test", "--ckpt_path", folder / "best.ckpt")
+    assert result.status == 1 and result.err.rstrip().endswith("lightning: error: test: too few samples")
+    assert {"test/accuracy", "test/auroc", "test/auprc", "test/loss"} <= set(read(folder / "metrics.json"))
 
 
 def test_without_validation_best_is_the_final_state(lightning, tmp_path: Path) -> None:
