@@ -166,8 +166,15 @@ def table(runs: dict[str, list[np.ndarray]], target: np.ndarray, info: dict[str,
 
 
 def ensembles(runs: dict[str, list[np.ndarray]], target: np.ndarray, subjects: np.ndarray, repeats: int) -> str:
-    """Means of the seeds' logits with 95% intervals over patients, and what they have over the blend."""
+    """Means of the seeds' logits with 95% intervals over patients, and what they have over the blend.
+
+    The last row is the mean of our model's and the blend's: whether either knows what the other does not.
+    """
     mean = {name: np.mean(logits, axis=0) for name, logits in runs.items()}
+    counts = {name: str(len(logits)) for name, logits in runs.items()}
+    if FUSED in mean:
+        both = f"{FUSED}, and the blend"
+        mean[both], counts[both] = (mean[FUSED] + mean["blend"]) / 2, f"{counts[FUSED]} + 1"
     rows = []
     for name, z in mean.items():
         p = _sigmoid(z)
@@ -177,7 +184,7 @@ def ensembles(runs: dict[str, list[np.ndarray]], target: np.ndarray, subjects: n
             less = difference_intervals(target, p, _sigmoid(mean["blend"]), subjects, repeats=repeats)
             against = [f"{less[k].value:+.4f} [{less[k].low:+.4f}, {less[k].high:+.4f}]" for k in ("auroc", "auprc")]
         shown = [f"{found[k].value:.4f} [{found[k].low:.3f}, {found[k].high:.3f}]" for k in ("auroc", "auprc")]
-        rows.append([name, str(len(runs[name])), *shown, *against])
+        rows.append([name, counts[name], *shown, *against])
     head = ["mean of the seeds", "seeds", "AUROC", "AUPRC", "AUROC less the blend's", "AUPRC less the blend's"]
     return markdown(head, rows)
 
