@@ -26,9 +26,12 @@ class Labels:
         clock: Must be that of the table.
         auxiliary: As in `EventSamples`; None for none.
         auxiliary_names: Of its columns.
+        stamps: As in `EventSamples`; None makes them of `prediction_time`: hours, or timestamps in ISO 8601.
+        repeated: Labels that repeated another one exactly and were left out.
 
     Shapes:
-        subjects (N,) str; prediction_time (N,) float64; target (N,) or (N, K) float32; auxiliary (N, A) float32
+        subjects (N,) str; prediction_time (N,) float64; target (N,) or (N, K) float32; auxiliary (N, A) float32; stamps
+        (N,) str or float64
     """
 
     subjects: np.ndarray
@@ -39,6 +42,8 @@ class Labels:
     clock: Clock = "relative"
     auxiliary: np.ndarray | None = None
     auxiliary_names: tuple[str, ...] = ()
+    stamps: np.ndarray | None = None
+    repeated: int = 0
 
 
 @dataclass(frozen=True)
@@ -156,6 +161,7 @@ def build_samples(
         target_names=labels.target_names,
         auxiliary=labels.auxiliary,  # type: ignore[arg-type]
         auxiliary_names=labels.auxiliary_names,
+        stamps=_stamps(labels) if labels.stamps is None else labels.stamps,
     )
     empty = samples.lengths == 0
     report = CohortReport(
@@ -164,14 +170,36 @@ def build_samples(
         int(early.sum()),
         int(empty.sum()),
         int((~known).sum()),
+        {"exact repeats": labels.repeated} if labels.repeated else {},
     )
     if empty.any() and without_events == "error":
         raise ValueError(f"labels: expected events for every label, got none for {labels.subjects[empty][0]}")
     if empty.any() and without_events == "drop":
         samples = samples.select(~empty)
-        left_out = {"without events": report.without_events}
+        left_out = {**report.left_out, "without events": report.without_events}
         report = replace(report, samples=len(samples), without_events=0, strangers=0, left_out=left_out)
     return Cohort(samples, report)
+
+
+def iso(times: np.ndarray, clock: Clock) -> np.ndarray:
+    """Timestamps as text in ISO 8601, seconds with as many decimals as they have; UTC ends in Z.
+
+    Args:
+        times: On that clock.
+        clock: "naive" or "utc".
+
+    Shapes:
+        times (N,) datetime64; answer (N,) str
+    """
+    words = [word.rstrip("0").rstrip(".") if "." in word else word for word in np.datetime_as_string(times).tolist()]
+    return np.array([word + "Z" for word in words] if clock == "utc" else words, dtype=np.str_)
+
+
+def _stamps(labels: Labels) -> np.ndarray:
+    hours = labels.prediction_time.astype(np.float64)
+    if labels.clock == "relative":
+        return hours
+    return iso(np.round(hours * 3.6e9).astype(np.int64).astype("datetime64[us]"), labels.clock)
 
 
 def _places(subjects: np.ndarray, wanted: np.ndarray) -> np.ndarray:

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pyarrow as pa
@@ -10,7 +11,8 @@ import pyarrow as pa
 from core.training.errors import nearest
 
 from .clocks import Clockwork
-from .cohort import Labels
+from .cohort import Labels, iso
+from .events import Clock
 from .samples import Kind
 from .table_files import Rows, columns_of, find_tables, read_rows
 from .table_reader import WORDS_FOR_NOTHING
@@ -20,7 +22,7 @@ _TRUTH = {"true": 1.0, "false": 0.0}
 
 
 def read_labels(
-    path: str | Path,
+    path: str | Path | Sequence[Path],
     *,
     kind: Kind = "binary",
     columns: Mapping[str, str | Sequence[str]] | None = None,
@@ -32,8 +34,11 @@ def read_labels(
 ) -> Labels:
     """The labels of a file or of every file of a folder.
 
+    A subject has one label at a time: one that repeats another exactly is left out and counted (`Labels.repeated`), one
+    that contradicts it is refused.
+
     Args:
-        path: CSV or parquet.
+        path: CSV or parquet, or a list of such files.
         kind: What the target is. binary: 0 and 1 (or false and true); multiclass: numbers 0, 1, 2, ... or names;
             multilabel: several columns of 0, 1 or nothing (unknown); time_to_event: the column "target" says whether
             the event occurred, "duration" when it did or observation ended, in `time_unit` from the prediction time.
@@ -47,8 +52,16 @@ def read_labels(
 
     Raises:
         FileNotFoundError: There is no such file.
-        ValueError: A column is not there or a row is not as said; file and line (parquet: row) are named.
+        ValueError: A column is not there, a row is not as said, or two rows contradict each other; file and line
+            (parquet: row) are named. The kind is not known, or a class is named twice.
     """
+    if kind not in get_args(Kind):
+        raise ValueError(
+            f"target: expected one of {', '.join(get_args(Kind))}, got {kind!r}{nearest(kind, list(get_args(Kind)))}"
+        )
+    twice = [name for name in classes or () if list(classes or ()).count(name) > 1]
+    if twice:
+        raise ValueError(f"classes: expected every class once, got {twice[0]!r} twice")
     given = {**{role: role for role in ROLES}, **(columns or {})}
     strange = [name for name in given if name not in ROLES]
     if strange:
@@ -58,23 +71,28 @@ def read_labels(
     targets = [given["target"]] if isinstance(given["target"], str) else [str(name) for name in given["target"]]
     needed = [str(given["subject"])] + ([str(given["prediction_time"])] if prediction_time is None else [])
     outcome = [*targets, *([str(given["duration"])] if kind == "time_to_event" else [])]
-    files = find_tables(path)
+    files = find_tables(path) if isinstance(path, (str, Path)) else list(path)
     for file in files:
         _check_columns(file, needed if unlabelled else [*needed, *outcome, *auxiliary])
     there = [name for name in (*outcome, *auxiliary) if all(name in columns_of(file) for file in files)]
     clockwork, lasting = Clockwork(time_unit), Clockwork(time_unit)
     subjects: list[str] = []
-    times, found = [np.zeros(0)], [np.zeros((0, len(outcome)))]
+    times, found, stamps = [np.zeros(0)], [np.zeros((0, len(outcome)))], []
+    places: list[Rows] = []
     further = [np.zeros((0, len(auxiliary)))]
     read = _Targets(kind, unlabelled, classes)
     for rows in read_rows(files, list(dict.fromkeys([*needed, *there])), progress=False):
+        places.append(Rows(rows.path, rows.first, rows.batch.select([])))
         subjects += _subjects(rows, needed[0])
         if prediction_time is None:
             times.append(_hours(clockwork, rows, needed[1]))
+            stamps.append(_stamps(rows.batch.column(needed[1]), clockwork.clock or "relative"))
         block = np.full((rows.batch.num_rows, len(outcome)), np.nan)
         for k, name in enumerate(outcome):
             if name in there:
-                block[:, k] = read(rows, name) if name in targets else _hours(lasting, rows, name, unlabelled)
+                block[:, k] = (
+                    read(rows, name) if name in targets else _durations(lasting, rows, name, needed[0], unlabelled)
+                )
         found.append(block)
         block = np.full((rows.batch.num_rows, len(auxiliary)), np.nan)
         for k, name in enumerate(auxiliary):
@@ -86,16 +104,20 @@ def read_labels(
     target, names = read.finish(np.concatenate(found), targets)
     if prediction_time is not None:
         clockwork.clock, times = "relative", [np.full(len(subjects), prediction_time * clockwork.scale)]
-    who = np.array(subjects, dtype=np.str_)
+        stamps = [np.full(len(subjects), float(prediction_time))]
+    who, when = np.array(subjects, dtype=np.str_), np.concatenate(times)
+    keep = _first_of_each(who, when, np.concatenate([np.concatenate(found), np.concatenate(further)], axis=1), places)
     return Labels(
-        who,
-        np.concatenate(times),
-        target,
+        who[keep],
+        when[keep],
+        target[keep],
         kind,
         names,
         clockwork.clock or "relative",
-        np.concatenate(further).astype(np.float32),
+        np.concatenate(further).astype(np.float32)[keep],
         tuple(auxiliary),
+        np.concatenate(stamps)[keep] if stamps else np.zeros(0),
+        int((~keep).sum()),
     )
 
 
@@ -201,3 +223,52 @@ def _hours(clockwork: Clockwork, rows: Rows, column: str, may_lack: bool = False
     if np.isnan(hours).any() and not may_lack:
         raise ValueError(f"{rows.where(int(np.isnan(hours).argmax()))}: expected a time in {column!r}, got nothing")
     return hours
+
+
+def _durations(clockwork: Clockwork, rows: Rows, column: str, subject: str, may_lack: bool) -> np.ndarray:
+    hours = _hours(clockwork, rows, column, may_lack)
+    if (hours < 0).any():
+        row = int((hours < 0).argmax())
+        got, of = (rows.batch.column(name)[row] for name in (column, subject))
+        raise ValueError(
+            f"{rows.where(row)}: expected a duration of 0 or more in {column!r}, got {got} of subject {of}"
+        )
+    return hours
+
+
+def _stamps(column: pa.Array, clock: Clock) -> np.ndarray:
+    """Prediction times that the clockwork took, as they are written: numbers, or timestamps in ISO 8601."""
+    if clock == "relative":
+        return column.cast(pa.float64()).to_numpy(zero_copy_only=False)
+    if not pa.types.is_timestamp(column.type):
+        column = column.cast(pa.timestamp("us", "UTC" if clock == "utc" else None))
+    return iso(column.to_numpy(zero_copy_only=False), clock)
+
+
+def _first_of_each(subjects: np.ndarray, times: np.ndarray, values: np.ndarray, places: list[Rows]) -> np.ndarray:
+    """Which labels are the first of their subject and time, (N,); the others must say the same."""
+    order = np.lexsort((times, subjects))  # stable: rows of one subject and time stay in the order of the files
+    new = np.ones(len(order), dtype=bool)
+    new[1:] = (subjects[order][1:] != subjects[order][:-1]) | (times[order][1:] != times[order][:-1])
+    first = order[np.maximum.accumulate(np.where(new, np.arange(len(order)), 0))] if len(order) else order
+    same = (values[order] == values[first]) | (np.isnan(values[order]) & np.isnan(values[first]))
+    wrong = order[~same.all(axis=1)]
+    if len(wrong):
+        later = int(wrong.min())
+        earlier = int(first[np.flatnonzero(order == later)[0]])
+        raise ValueError(
+            f"{_where(places, later)}: expected one label per subject and prediction time, but subject "
+            f"{subjects[later]} has another one for the same time in {_where(places, earlier)}"
+        )
+    keep = np.ones(len(order), dtype=bool)
+    keep[order[~new]] = False
+    return keep
+
+
+def _where(places: list[Rows], row: int) -> str:
+    """The place of a row of all files."""
+    for rows in places:
+        if row < rows.batch.num_rows:
+            return rows.where(row)
+        row -= rows.batch.num_rows
+    raise IndexError(f"row: expected one of the files, got {row} behind their end")

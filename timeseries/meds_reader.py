@@ -20,7 +20,7 @@ import pyarrow.parquet
 from .cohort import Labels
 from .label_reader import read_labels
 from .samples import Kind
-from .table_files import columns_of
+from .table_files import columns_of, is_parquet
 from .table_reader import ReadTable, TableRules, read_table
 from .units import Ranges, UnitRule
 
@@ -112,7 +112,7 @@ def read_meds_labels(path: str | Path, column: str | None = None, unlabelled: bo
     """Labels with prediction times; data up to and including that time may be used.
 
     Args:
-        path: A parquet file, or a folder of such.
+        path: A parquet file, or a folder of such; files of a folder with other endings are not read.
         column: "boolean_value" (binary), "integer_value" or "categorical_value" (multiclass); None takes the one that
             is there.
         unlabelled: Whether labels may lack values.
@@ -123,10 +123,10 @@ def read_meds_labels(path: str | Path, column: str | None = None, unlabelled: bo
     """
     path = Path(path)
     files = sorted(path.rglob("*.parquet")) if path.is_dir() else [path]
-    if not files or not files[0].is_file():
+    if not files or not files[0].is_file() or not is_parquet(files[0]):
         raise FileNotFoundError(f"labels: expected a parquet file or a folder of such, got {path}")
     if column is None:
-        there = [name for name in LABELS if all(_has_values(file, name) for file in files)]
+        there = [name for name in LABELS if any(_has_values(file, name) for file in files)]
         there = ["boolean_value"] if unlabelled and not there else there
         if len(there) != 1:
             found = ", ".join(there) or "none of them"
@@ -135,24 +135,28 @@ def read_meds_labels(path: str | Path, column: str | None = None, unlabelled: bo
     elif column not in LABELS:
         raise ValueError(f"label: expected one of {', '.join(LABELS)}, got {column!r}")
     columns = {"subject": "subject_id", "prediction_time": "prediction_time", "target": column}
-    return read_labels(path, kind=LABELS[column], columns=columns, unlabelled=unlabelled)
+    return read_labels(files, kind=LABELS[column], columns=columns, unlabelled=unlabelled)
 
 
 def _has_values(file: Path, column: str) -> bool:
     if column not in columns_of(file):
         return False
-    return pyarrow.parquet.read_table(file, columns=[column]).column(0).null_count == 0
+    values = pyarrow.parquet.read_table(file, columns=[column]).column(0)
+    return values.null_count < len(values)
 
 
 def read_meds_split(root: str | Path) -> dict[str, str] | None:
     """Subject -> "train", "val" or "test"; None where the data have no split of their own.
 
     Raises:
-        ValueError: A subject is in two parts, or a part has another name.
+        ValueError: A column is not there, a subject is in two parts, or a part has another name.
     """
     path = Path(root) / "metadata" / "subject_splits.parquet"
     if not path.is_file():
         return None
+    for column in ("subject_id", "split"):
+        if column not in (there := columns_of(path)):
+            raise ValueError(f"{path}: expected the column {column!r}, got {', '.join(there)}")
     table = pyarrow.parquet.read_table(path, columns=["subject_id", "split"])
     part_of: dict[str, str] = {}
     for subject, split in zip(table["subject_id"].to_pylist(), table["split"].to_pylist(), strict=True):

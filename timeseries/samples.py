@@ -55,10 +55,13 @@ class EventSamples:
         auxiliary: Further outcomes that training may learn beside the target, see `auxiliary`: each 0 and 1, or a
             number; NaN where unknown. Nothing is predicted from them. None for none.
         auxiliary_names: One per column of `auxiliary`.
+        stamps: The prediction times as the labels have them, for people and tables alone: timestamps in ISO 8601, or
+            numbers in the unit of the labels. None takes `prediction_time`.
 
     Shapes:
         subjects (N,) str; offsets (N + 1,) int64; time (E,) float64; prediction_time (N,) float64; code (E,) int32;
-        value (E,) float32; static (N, S) float32; target (N,) or (N, K) float32; auxiliary (N, A) float32.
+        value (E,) float32; static (N, S) float32; target (N,) or (N, K) float32; auxiliary (N, A) float32; stamps (N,)
+        str or float64.
 
     Raises:
         ValueError: An array is not what is said above. An event after the prediction time is named with its subject,
@@ -79,11 +82,14 @@ class EventSamples:
     target_names: tuple[str, ...] = ()
     auxiliary: np.ndarray = None  # type: ignore[assignment]
     auxiliary_names: tuple[str, ...] = ()
+    stamps: np.ndarray = None  # type: ignore[assignment]
 
     def __post_init__(self) -> None:
         n, events = len(self.subjects), len(self.time)
         if self.auxiliary is None:
             object.__setattr__(self, "auxiliary", np.zeros((n, 0), dtype=np.float32))
+        if self.stamps is None:
+            object.__setattr__(self, "stamps", self.prediction_time)
         if self.subjects.ndim != 1 or self.subjects.dtype.kind != "U":
             raise ValueError(f"subjects: expected (N,) of str, got {self.subjects.shape} of {self.subjects.dtype}")
         _array("offsets", self.offsets, np.int64, (n + 1,))
@@ -93,6 +99,10 @@ class EventSamples:
         _array("value", self.value, np.float32, (events,))
         _array("static", self.static, np.float32, (n, len(self.static_names)))
         _array("auxiliary", self.auxiliary, np.float32, (n, len(self.auxiliary_names)))
+        if self.stamps.shape != (n,) or self.stamps.dtype.kind not in "Uf":
+            raise ValueError(
+                f"stamps: expected ({n},) of str or float64, got {self.stamps.shape} of {self.stamps.dtype}"
+            )
         if self.offsets[0] != 0 or self.offsets[-1] != events or (np.diff(self.offsets) < 0).any():
             raise ValueError(f"offsets: expected 0 .. {events} in ascending order, got {self.offsets}")
         for name in ("codes", "static_names", "auxiliary_names"):
@@ -184,13 +194,8 @@ class EventSamples:
         return np.repeat(np.arange(len(self)), self.lengths)
 
     def ids(self) -> list[str]:
-        """A name for every sample: its subject, with the prediction time where the subject has several samples."""
-        _, inverse, counts = np.unique(self.subjects, return_inverse=True, return_counts=True)
-        several = counts[inverse] > 1
-        return [
-            f"{subject}@{time:g}h" if many else str(subject)
-            for subject, time, many in zip(self.subjects, self.prediction_time, several, strict=True)
-        ]
+        """A name for every sample, <subject>@<prediction time>, with the time as the labels have it, in full."""
+        return [f"{subject}@{_word(time)}" for subject, time in zip(self.subjects, self.stamps, strict=True)]
 
     def select(self, index: Sequence[int] | np.ndarray) -> "EventSamples":
         """The samples at these places, in this order.
@@ -220,6 +225,7 @@ class EventSamples:
             static=self.static[index],
             target=self.target[index],
             auxiliary=self.auxiliary[index],
+            stamps=self.stamps[index],
         )
 
     def keep_events(self, keep: np.ndarray) -> "EventSamples":
@@ -239,7 +245,7 @@ class EventSamples:
         """The samples of all parts, one after the other; the parts share their names.
 
         Raises:
-            ValueError: There is no part, or two parts differ in codes, kind or a list of names.
+            ValueError: There is no part, or two parts differ in codes, kind, a list of names or the kind of stamps.
         """
         if not parts:
             raise ValueError("parts: expected at least one, got none")
@@ -250,8 +256,11 @@ class EventSamples:
                     raise ValueError(
                         f"parts: expected the same {name}, got {getattr(first, name)} and {getattr(part, name)}"
                     )
+        for part in parts[1:]:
+            if part.stamps.dtype.kind != first.stamps.dtype.kind:
+                raise ValueError("parts: expected stamps of one kind, got timestamps and numbers")
         starts = np.cumsum([0] + [len(part.time) for part in parts])
-        arrays = ("subjects", "time", "prediction_time", "code", "value", "static", "target", "auxiliary")
+        arrays = ("subjects", "time", "prediction_time", "code", "value", "static", "target", "auxiliary", "stamps")
         return replace(
             first,
             offsets=np.concatenate(
@@ -268,6 +277,11 @@ class EventSamples:
         if self.auxiliary_names:
             names, arrays = [*names, "", *self.auxiliary_names], (*arrays, self.auxiliary)
         return hash_arrays(np.frombuffer("\0".join(names).encode(), dtype=np.uint8), subjects, *arrays)
+
+
+def _word(time: str | float) -> str:
+    """A time in full: the shortest decimal number that is it, without an exponent."""
+    return str(time) if isinstance(time, str) else np.format_float_positional(time, trim="-")
 
 
 def _array(name: str, array: Any, dtype: type, shape: tuple[int | None, ...]) -> None:

@@ -1,5 +1,7 @@
 """Labels joined with events: which events count, from when, and what is refused."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -75,6 +77,22 @@ def test_the_join_is_what_a_loop_over_rows_says(rows: list, wanted: list, window
         kept = [number for time, number in mine if time <= at and (window is None or time >= at - window)]
         assert samples[k].value.tolist() == kept
     assert (report.after_prediction, report.before_window) == (late, early)
+
+
+def test_prediction_times_keep_the_clock_of_their_labels() -> None:
+    relative, _ = build_samples(records([(0, 1.0, 0, -1)]), labels(["p0"], [9.25]))
+    assert relative.stamps.tolist() == [9.25]
+    hours = 24 * 365 + 1.5  # of 1971
+    for clock, end in (("naive", ""), ("utc", "Z")):
+        found, _ = build_samples(records([(0, 1.0, 0, -1)], clock=clock), labels(["p0", "p1"], [hours, 1], clock))
+        assert found.stamps.tolist() == [f"1971-01-01T01:30:00{end}", f"1970-01-01T01:00:00{end}"]
+    in_days = replace(labels(["p0"], [9]), stamps=np.array([0.375]), repeated=3)
+    found, report = build_samples(records([(0, 1.0, 0, -1)]), in_days)
+    assert found.stamps.tolist() == [0.375] and found.prediction_time.tolist() == [9]
+    assert "3 labels left out (exact repeats)" in str(report)
+    strangers = replace(labels(["p0", "p1"], [9, 9]), repeated=1)
+    _, report = build_samples(records([(0, 1.0, 0, -1)]), strangers, without_events="drop")
+    assert report.left_out == {"exact repeats": 1, "without events": 1}
 
 
 def test_an_event_after_the_prediction_time_is_an_error_by_default() -> None:

@@ -123,3 +123,73 @@ def test_further_outcomes_are_numbers(tmp_path: Path, word: str) -> None:
     path = write(tmp_path, f"subject,prediction_time,target,days\np,1,1,4\nq,1,0,{word}\n")
     with pytest.raises(ValueError, match=rf"labels\.csv, line 3: expected a (finite )?number in 'days', got '{word}'"):
         read_labels(path, auxiliary=["days"])
+
+
+HEAD = "subject,prediction_time,target\n"
+
+
+def test_prediction_times_stay_as_they_are_written(tmp_path: Path) -> None:
+    days = read_labels(write(tmp_path, HEAD + "p,0.1,1\nq,2,0\n"), time_unit="days")
+    assert days.stamps.tolist() == [0.1, 2] and days.prediction_time[1] == 48
+    given = read_labels(write(tmp_path, "subject,target\np,1\n"), prediction_time=2, time_unit="days")
+    assert given.stamps.tolist() == [2]
+    text = read_labels(write(tmp_path, HEAD + "p,2190-05-01 10:00:00.123457,1\nq,2024-05-01,0\n"))
+    assert text.stamps.tolist() == ["2190-05-01T10:00:00.123457", "2024-05-01T00:00:00"]
+    zoned = read_labels(write(tmp_path, HEAD + "p,2020-10-25T02:30:00+02:00,1\np,2020-10-25T02:30:00.5+01:00,0\n"))
+    assert zoned.stamps.tolist() == ["2020-10-25T00:30:00Z", "2020-10-25T01:30:00.5Z"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "number", "stamp"),
+    [
+        (pa.timestamp("us"), 7_000_000_000_000_001, "2191-10-27T12:26:40.000001"),
+        (pa.timestamp("ns", "Europe/Berlin"), 1_600_000_000_000_000_000, "2020-09-13T12:26:40Z"),
+        (pa.timestamp("s"), 86_400, "1970-01-02T00:00:00"),
+        (pa.date32(), 1, "1970-01-02T00:00:00"),
+        (pa.int64(), 86_400, 86_400.0),
+    ],
+)
+def test_prediction_times_of_parquet(tmp_path: Path, kind: pa.DataType, number: int, stamp: object) -> None:
+    """As a microsecond in 2191, which hours in float64 cannot hold."""
+    times = pa.array([number], pa.int32() if pa.types.is_date32(kind) else pa.int64()).cast(kind)
+    path = tmp_path / "l.parquet"
+    pq.write_table(pa.table({"subject": ["p"], "prediction_time": times, "target": [1]}), path)
+    assert read_labels(path).stamps.tolist() == [stamp]
+
+
+def test_a_repeated_label_is_counted_and_a_contradiction_refused(tmp_path: Path) -> None:
+    labels = read_labels(write(tmp_path, HEAD + "p,5,1\nq,5,0\np,5.0,true\np,6,0\np,5,1\n"))
+    assert labels.repeated == 2 and labels.subjects.tolist() == ["p", "q", "p"]
+    assert labels.prediction_time.tolist() == [5, 5, 6] and labels.target.tolist() == [1, 0, 0]
+    assert labels.stamps.tolist() == [5, 5, 6] and read_labels(write(tmp_path, HEAD + "p,5,1\n")).repeated == 0
+    message = (
+        r"labels\.csv, line 4: expected one label per subject and prediction time, but subject a has another one for "
+        r"the same time in .*labels\.csv, line 2$"
+    )
+    with pytest.raises(ValueError, match=message):
+        read_labels(write(tmp_path, HEAD + "a,5,0\nb,5,1\na,5,1\n"))
+    path = write(tmp_path, "subject,prediction_time,target,x\na,5,0,1\na,5,0,2\n")
+    assert read_labels(path).repeated == 1
+    with pytest.raises(ValueError, match="line 3: expected one label"):
+        read_labels(path, auxiliary=["x"])
+    path = write(tmp_path, HEAD + "a,5,\na,5,\n")
+    assert read_labels(path, unlabelled=True).repeated == 1
+    with pytest.raises(ValueError, match="line 3: expected one label"):
+        read_labels(write(tmp_path, HEAD + "a,5,1\na,5,\n"), unlabelled=True)
+
+
+def test_a_contradiction_between_two_files_names_both(tmp_path: Path) -> None:
+    write(tmp_path, HEAD + "a,5,0\nb,5,1\n")
+    (tmp_path / "more.csv").write_text(HEAD + "b,6,1\nb,5,0\n")
+    with pytest.raises(ValueError, match=r"more\.csv, line 3: .* subject b .* in .*labels\.csv, line 3"):
+        read_labels(tmp_path)
+
+
+def test_options_and_durations_are_checked(tmp_path: Path) -> None:
+    path = write(tmp_path, "subject,prediction_time,target,duration\na,5,1,3\nb,5,0,-2\n")
+    with pytest.raises(ValueError, match=r"target: expected one of binary, .*, got 'binry'; did you mean 'binary'\?"):
+        read_labels(path, kind="binry")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="line 3: expected a duration of 0 or more in 'duration', got -2 of subject b"):
+        read_labels(path, kind="time_to_event")
+    with pytest.raises(ValueError, match="classes: expected every class once, got 'x' twice"):
+        read_labels(path, kind="multiclass", classes=["y", "x", "x"])

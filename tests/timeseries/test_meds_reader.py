@@ -107,6 +107,27 @@ def test_labels_of_each_column(tmp_path: Path) -> None:
         read_meds_labels(tmp_path / "none")
 
 
+def test_a_label_without_a_value_is_named_and_other_files_are_not_read(tmp_path: Path) -> None:
+    root = write_meds(tmp_path)
+    path = root / "labels" / "0.parquet"
+    (root / "labels" / "readme.csv").write_text("a,b\n1,2\n")
+    assert len(read_meds_labels(root / "labels").subjects) == 40
+    table = pq.read_table(path)
+    values = table["boolean_value"].to_pylist()
+    pq.write_table(table.set_column(2, "boolean_value", pa.array([*values[:3], None, *values[4:]])), path)
+    with pytest.raises(ValueError, match=r"0\.parquet, row 4: expected a target, got nothing"):
+        read_meds_labels(root / "labels")
+    found = read_meds_labels(root / "labels", unlabelled=True)
+    assert np.flatnonzero(np.isnan(found.target)).tolist() == [3] and found.stamps[0] == "2020-01-02T00:00:00"
+    with pytest.raises(FileNotFoundError, match="labels: expected a parquet file"):
+        read_meds_labels(root / "labels" / "readme.csv")
+    pq.write_table(pa.table({"subject": [1], "split": ["train"]}), root / "metadata" / "subject_splits.parquet")
+    with pytest.raises(
+        ValueError, match=r"subject_splits\.parquet: expected the column 'subject_id', got subject, split"
+    ):
+        read_meds_split(root)
+
+
 def test_the_split_of_the_data_is_kept(tmp_path: Path) -> None:
     data = Meds(str(write_meds(tmp_path)))
     data.setup()

@@ -116,6 +116,22 @@ def test_the_fingerprint_sees_every_array_and_name() -> None:
 
 
 def test_ids_tell_samples_of_one_subject_apart() -> None:
-    several = samples([[], [], []], subjects=["p", "q", "p"])
-    several = replace(several, prediction_time=np.array([1.0, 2.0, 2.5]))
-    assert several.ids() == ["p@1h", "q", "p@2.5h"]
+    """By the prediction time in full, and in one form whoever has several samples."""
+    several = samples([[], [], []], subjects=["p", "q", "p"], prediction_time=np.array([110179.25, 2.0, 110179.375]))
+    assert several.ids() == ["p@110179.25", "q@2", "p@110179.375"]
+    assert several.select([1]).ids() == ["q@2"]
+    dated = replace(several, stamps=np.array(["2024-05-01T10:00:00", "2024-05-02T00:00:00", "2024-05-01T10:00:00.5"]))
+    assert dated.ids()[::2] == ["p@2024-05-01T10:00:00", "p@2024-05-01T10:00:00.5"]
+
+
+def test_stamps_go_with_their_samples_and_count_for_nothing() -> None:
+    dated = replace(three(), stamps=np.array(["2024-05-01", "2024-05-02", "2024-05-03"]))
+    assert dated.fingerprint() == three().fingerprint() and three().stamps.tolist() == [10, 10, 10]
+    assert dated.select([2, 0]).stamps.tolist() == ["2024-05-03", "2024-05-01"]
+    assert dated.keep_events(np.zeros(5, dtype=bool)).stamps.tolist() == dated.stamps.tolist()
+    assert EventSamples.concat([dated.select([1]), dated]).stamps.tolist() == ["2024-05-02", *dated.stamps.tolist()]
+    with pytest.raises(ValueError, match="stamps of one kind, got timestamps and numbers"):
+        EventSamples.concat([three(), dated])
+    for wrong in (np.array(["2024"]), np.array([1, 2, 3])):
+        with pytest.raises(ValueError, match=r"stamps: expected \(3,\) of str or float64"):
+            replace(three(), stamps=wrong)
