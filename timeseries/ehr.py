@@ -18,7 +18,7 @@ from lightning.pytorch.callbacks import EarlyStopping
 from torch import Tensor
 from torch.optim.lr_scheduler import LambdaLR
 
-from core.training import StepOutput, Task
+from core.training import StepOutput
 from core.training.optim import total_steps
 
 from .auxiliary import AuxiliaryLoss
@@ -32,6 +32,7 @@ from .samples import EventSamples
 from .summary import SummaryFeatures
 from .summary_branch import summary_columns
 from .tokens import EncodedEvents, Tokenizer
+from .trained_on import RemembersSubjects
 from .values import NormalScores
 from .vocabulary import Vocabulary
 
@@ -43,7 +44,7 @@ class Encoded(NamedTuple):
     summary: Tensor | None
 
 
-class EventClassificationTask(Task):
+class EventClassificationTask(RemembersSubjects):
     """Which outcome follows a record: binary, multiclass, multilabel, or the time to an event.
 
     What is None at the end of the list is taken from the data when training begins, and kept in the checkpoint.
@@ -178,6 +179,7 @@ class EventClassificationTask(Task):
         if data.kind != self.outcome.kind:
             raise ValueError(f"kind: the model predicts a {self.outcome.kind} outcome, the data have {data.kind}")
         if self.trainer.training:
+            self.trained_on = data.trained_on()
             self.fit_scores(data.samples["train"])
             if self.pretrained is not None:
                 take_encoder(self.model, self.pretrained, self.vocabulary)
@@ -324,10 +326,10 @@ class EventClassificationTask(Task):
         return self.calibration.probabilities(self.outcome, logits)
 
     def predict_step(self, batch: EventBatch, batch_idx: int = 0) -> Mapping[str, Any]:
-        """Sample, target, and the calibrated probability of each class, label or interval."""
+        """Sample and prediction time, target, and the calibrated probability of each class, label or interval."""
         assert self.outcome is not None
         probabilities = self.probabilities(self(self.whole, batch.index).logits)
-        table: dict[str, Any] = {"id": self.trainer.datamodule.names_of(batch.index)}
+        table: dict[str, Any] = self.trainer.datamodule.keys_of(batch.index)
         if self.outcome.kind == "time_to_event":
             table |= {"duration_h": batch.target[:, 0], "event": batch.target[:, 1]}
         elif self.outcome.kind == "multilabel":

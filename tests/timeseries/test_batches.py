@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.training.sampling import BatchKeys
-from timeseries import EventDataset, EventTable, LengthKeys, Meds, Vocabulary, pad
+from timeseries import EventDataModule, EventDataset, EventTable, LengthKeys, LoadedEvents, Meds, Vocabulary, pad
 from timeseries.vocabulary import merge
 
 from .event_fakes import drawn, samples, write_meds, write_table
@@ -104,6 +104,25 @@ def test_a_table_becomes_batches(tmp_path: Path) -> None:
         EventTable(str(path), str(labels)).report()
     with pytest.raises(ValueError, match="unseen: expected"):
         EventTable(str(path), str(labels), unseen="maybe")
+
+
+def test_columns_that_join_samples_with_their_labels(tmp_path: Path) -> None:
+    path, labels = write_table(tmp_path)
+    labels.write_text("subject,prediction_time,target\n" + "".join(f"s{k},{1 + k / 8},{k % 2}\n" for k in range(40)))
+    data = EventTable(str(path), str(labels), all_test=True, time_unit="days", after_prediction="drop")
+    data.setup("predict")
+    keys = data.keys_of(torch.tensor([8, 1]))
+    assert keys["id"] == ["s8@2", "s1@1.125"] and keys["subject"] == ["s8", "s1"]
+    assert keys["prediction_time"].tolist() == [2, 1.125] and data.names_of(torch.tensor([8])) == ["s8@2"]
+
+
+def test_a_sample_that_is_there_twice_is_refused() -> None:
+    class Twice(EventDataModule):
+        def load(self) -> LoadedEvents:
+            return LoadedEvents(samples([[], [], []], subjects=["p", "q", "p"]))
+
+    with pytest.raises(ValueError, match="one sample per subject and prediction time, got p@10 twice"):
+        Twice(all_test=True).setup()
 
 
 def test_an_event_after_the_prediction_time_stops_a_table_unless_it_may_be_left_out(tmp_path: Path) -> None:

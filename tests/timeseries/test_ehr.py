@@ -205,8 +205,10 @@ def test_from_the_command_line_to_a_table(tmp_path, monkeypatch):
     main(["predict", *options, "--ckpt_path", str(best), "--out", str(tmp_path / "table.csv")])
     with (tmp_path / "table.csv").open() as file:
         rows = list(csv.DictReader(file))
-    assert list(rows[0]) == ["id", "target", "probability_outcome"]
-    main(["test", *options, "--data.all_test", "true", "--ckpt_path", str(best)])  # nobody to fit baselines on
+    assert list(rows[0]) == ["id", "subject", "prediction_time", "target", "probability_outcome"]
+    main(
+        ["test", *options, "--data.all_test", "true", "--data.data_seed", "1", "--ckpt_path", str(best)]
+    )  # nobody to fit baselines on
 
     # the checkpoint alone gives the same probabilities: vocabulary, quantiles, weights, temperature are in it
     model = load_task(best)

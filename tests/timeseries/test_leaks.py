@@ -86,7 +86,10 @@ def check_future(held: EventSamples) -> None:
 
 def check_patients(held: EventSamples) -> None:
     """No drawn split has a subject on two sides, though every subject has several samples."""
-    several = replace(held, subjects=np.array([f"s{k % 20}" for k in range(len(held))]))
+    later = held.prediction_time + np.arange(len(held))
+    several = replace(
+        held, subjects=np.array([f"s{k % 20}" for k in range(len(held))]), prediction_time=later, stamps=later
+    )
     data = Held(several)
     try:
         data.setup()

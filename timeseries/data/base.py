@@ -2,19 +2,23 @@
 
 import sys
 from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import torch
 
-from core.training import DataModule
+from core.training import DataModule, read_checkpoint
+from core.training.runs import RunFolder
 from core.training.sampling import BatchKeys
 
 from ..batches import EventDataset, LengthKeys, pad
 from ..samples import EventSamples, Kind
 from ..splits import PARTS, Split, subject_split
+from ..trained_on import KEY, Overlap, TrainedOn
 from ..vocabulary import Vocabulary
+from .compare import STAGES, check_resumed, differing_rules, known_subjects
 
 
 class LoadedEvents(NamedTuple):
@@ -63,6 +67,9 @@ class EventDataModule(DataModule, ABC):
     Whatever is fitted (vocabulary, scalers, quantiles) is fitted on `samples["train"]`. `samples` holds the parts as
     `EventSamples` in the vocabulary of the training part; `whole` holds all of them; `EventItem.index` counts there.
 
+    With a checkpoint, the data are compared with those that the model was fitted on, see `compare`. `reading` names the
+    options that change what a model is given for the same events, `noted` those that follow the names in the files.
+
     Args:
         batch_size: Samples per process and step.
         num_workers: Processes that read.
@@ -78,8 +85,14 @@ class EventDataModule(DataModule, ABC):
         min_subjects: Fewest training subjects that must have a code; rarer ones are treated as unseen.
         bucket: Batches to a bucket of similar lengths, see `LengthKeys`; 1 for batches of any lengths.
         all_test: Nothing is split: all samples are the test part, to test or to predict with a trained model. To
-            predict, targets may be unknown.
+            predict, targets may be unknown, as far as the module's files allow it.
+        allow_overlap: Validate or test on subjects that trained the model, too; it is said and recorded.
+        allow_other_rules: Options by which the data are read otherwise than those of the training on purpose, such as
+            [time_unit] for new files in other units.
     """
+
+    reading: ClassVar[tuple[str, ...]] = ("unseen",)
+    noted: ClassVar[tuple[str, ...]] = ()
 
     def __init__(
         self,
@@ -96,6 +109,8 @@ class EventDataModule(DataModule, ABC):
         min_subjects: int = 1,
         bucket: int = 16,
         all_test: bool = False,
+        allow_overlap: bool = False,
+        allow_other_rules: Sequence[str] = (),
     ) -> None:
         super().__init__(batch_size=batch_size, num_workers=num_workers, seed=seed, drop_last=drop_last)
         if unseen not in ("unknown", "ignore", "error"):
@@ -104,6 +119,8 @@ class EventDataModule(DataModule, ABC):
         self.fold, self.folds, self.split_seed = fold, folds, split_seed
         self.unseen, self.min_subjects, self.bucket = unseen, min_subjects, bucket
         self.all_test = all_test
+        self.allow_overlap, self.allow_other_rules = allow_overlap, tuple(allow_other_rules)
+        self.overlap: Overlap | None = None
         self.collate = pad
         self.raw: EventSamples | None = None
         self.whole: EventSamples | None = None
@@ -112,6 +129,7 @@ class EventDataModule(DataModule, ABC):
         self.samples: dict[str, EventSamples] = {}
         self.reports: tuple[Any, ...] = ()
         self._told = False
+        self._notes: list[str] = []
         self._names: list[str] = []
 
     @abstractmethod
@@ -139,11 +157,81 @@ class EventDataModule(DataModule, ABC):
                 split = loaded.split or self.draw(samples)
                 vocabulary = self.fit_vocabulary(samples, split)
             self.raw, self.split, self.reports, self._names = samples, split, loaded.reports, samples.ids()
+            if len(set(self._names)) != len(samples):
+                twice = next(name for name in self._names if self._names.count(name) > 1)
+                raise ValueError(
+                    f"{type(self).__name__}: expected one sample per subject and prediction time, got {twice} twice"
+                )
             self.use_vocabulary(vocabulary)
         self.introduce()
         if self.trainer is not None and self.trainer.is_global_zero and not self._told:
             self._told = True
             print(self.report(), file=sys.stderr)
+
+    def introduce(self) -> None:
+        """Let the task take from the data what it must know, and compare them with its checkpoint or its training."""
+        super().introduce()
+        task = getattr(self.trainer, "lightning_module", None)
+        if self.trainer is None or task is None or self.trainer.state.fn is None:
+            return
+        stage, trained, self.overlap = self.trainer.state.fn.value, getattr(task, "trained_on", None), None
+        paths = [one.checkpoint for one in self.trainer.callbacks if isinstance(one, RunFolder)]  # type: ignore[attr-defined]
+        if stage != "fit" and trained is not None:
+            self._count_known(trained, stage)
+        elif paths and paths[0] is not None:  # what differs stops a run before it has a folder
+            self.compare(read_checkpoint(paths[0]), stage)
+
+    def compare(self, checkpoint: Mapping[str, Any], stage: str) -> None:
+        """Compare these data with those that a checkpoint's model was fitted on.
+
+        The options in `reading` must be as they were, unless `allow_other_rules` names them. The subjects of a resumed
+        run must be the same; those of a validation or a test must not have trained the model, unless `allow_overlap`
+        says so, and in a test they must not have validated it. What differs and may is said on stderr; `overlap` keeps
+        the count of subjects. A checkpoint from before its subjects were kept is said to be unchecked.
+
+        Args:
+            checkpoint: As `core.training.read_checkpoint` answers it.
+            stage: "fit" to resume, "validate", "test" or "predict".
+
+        Raises:
+            ValueError: Something differs that may not.
+        """
+        stored = checkpoint.get("datamodule_hyper_parameters", {})
+        options, allowed = dict(self.hparams), self.allow_other_rules
+        self._say(*differing_rules(stored, options, self.reading, self.noted, allowed, resume=stage == "fit"))
+        if KEY not in checkpoint:
+            self._say(
+                "note: the checkpoint does not say who trained the model: its subjects were not compared with these"
+            )
+            return
+        trained = TrainedOn.from_state(checkpoint[KEY])
+        if stage == "fit":
+            check_resumed(trained, self.trained_on())
+        else:
+            self._count_known(trained, stage)
+
+    def trained_on(self) -> TrainedOn:
+        """The subjects of the training and of the validation part, for a checkpoint."""
+        raw, split = self._ready()
+        train, val = (raw.subjects[part].tolist() for part in (split.train, split.val))
+        return TrainedOn.of(train, val, self.population())
+
+    def population(self) -> str:
+        """Within which an identifier names one subject: "" for files of your own, a name for a published data set."""
+        return ""
+
+    def _count_known(self, trained: TrainedOn, stage: str) -> None:
+        raw, split = self._ready()
+        subjects = raw.subjects[getattr(split, STAGES[stage])].tolist()
+        self.overlap, notes = known_subjects(trained, subjects, self.population(), stage, self.allow_overlap)
+        self._say(*notes)
+
+    def _say(self, *notes: str) -> None:
+        """Each note once, on stderr."""
+        for note in notes:
+            if note not in self._notes and (self.trainer is None or self.trainer.is_global_zero):
+                print(note, file=sys.stderr)
+            self._notes.append(note)
 
     def draw(self, samples: EventSamples) -> Split:
         """Split the subjects, stratified by target."""
@@ -211,6 +299,13 @@ class EventDataModule(DataModule, ABC):
         """Identifiers of items, by their `index`."""
         self._ready()
         return [self._names[int(item)] for item in index]
+
+    def keys_of(self, index: torch.Tensor) -> dict[str, Any]:
+        """Columns that join items with their labels, by their `index`: id, subject and prediction_time."""
+        raw, _ = self._ready()
+        rows = index.cpu().numpy()
+        stamps = raw.stamps[rows]
+        return {"id": self.names_of(index), "subject": raw.subjects[rows].tolist(), "prediction_time": stamps}
 
     def fingerprint(self) -> str:
         """A hash of all samples."""

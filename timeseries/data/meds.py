@@ -39,6 +39,7 @@ class Meds(EventDataModule):
 
     licence = "as the owner of the files says"
     source = "Medical Event Data Standard, by a local path"
+    reading = (*EventDataModule.reading, "units", "missing", "window", "text")
 
     def __init__(
         self,

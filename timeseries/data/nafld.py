@@ -38,6 +38,10 @@ class Nafld(EventDataModule):
         samples, report = build_samples(study.table, labels, after="drop")
         return LoadedEvents(samples, None, (study.report, replace(report, left_out=left_out)))
 
+    def population(self) -> str:
+        """The people of the study."""
+        return "NAFLD"
+
     def fingerprint(self) -> str:
         """A hash of the three files."""
         return hash_files(study_files())

@@ -21,7 +21,7 @@ class PhysioNet2012(EventDataModule):
     `folds` if that is given, else the share `val_fraction` (0 for none). Without `test` both parts come from `train`.
 
     The samples have the other columns of the outcomes' file as further outcomes (`physionet_outcomes`), as far as any
-    stay of `train` has them.
+    stay of `train` has them. A set is read with the file of its outcomes, to predict it, too.
 
     Args:
         root: The folder that holds set-a, Outcomes-a.txt and so on, from https://physionet.org/content/challenge-2012.
@@ -70,6 +70,10 @@ class PhysioNet2012(EventDataModule):
             learn, choose = np.arange(len(first)), none
         judge = np.arange(len(first), len(samples))
         return LoadedEvents(samples, Split(samples.subjects, learn, choose, judge), tuple(reports))
+
+    def population(self) -> str:
+        """The stays of the challenge, numbered across its sets."""
+        return "PhysioNet 2012"
 
     def fingerprint(self) -> str:
         """A hash of the files of all sets in use."""

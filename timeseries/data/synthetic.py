@@ -56,3 +56,7 @@ class SyntheticEvents(EventDataModule):
             seed=self.data_seed,
         )
         return LoadedEvents(self.planted.samples)
+
+    def population(self) -> str:
+        """Other samples are other subjects, though their names are the same."""
+        return f"synthetic {self.fingerprint()}"

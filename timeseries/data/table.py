@@ -44,6 +44,8 @@ class EventTable(EventDataModule):
 
     licence = "as the owner of the files says"
     source = "a table of events, by a local path"
+    reading = (*EventDataModule.reading, "units", "missing", "time_unit", "window", "text", "empty_time")
+    noted = ("columns",)
 
     def __init__(
         self,
