@@ -23,6 +23,7 @@ try:
     from .physionet import read_physionet
     from .recalibration import Recalibration
     from .report import EvaluationReport, model_card
+    from .run_report import report_run
     from .samples import EventItem, EventSamples
     from .splits import Split, subject_split
     from .summary import SummaryFeatures
@@ -70,5 +71,6 @@ __all__ = [
     "read_meds",
     "read_physionet",
     "read_table",
+    "report_run",
     "subject_split",
 ]
