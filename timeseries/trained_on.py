@@ -20,6 +20,8 @@ import torch
 from torch import Tensor
 
 from core.training import Task
+from core.training.files import read_json
+from core.training.runs import RunFolder
 
 KEY = "training_subjects"  # in a checkpoint
 SALT = 16  # bytes
@@ -99,8 +101,8 @@ class TrainedOn:
 class RemembersSubjects(Task):
     """A task whose checkpoint knows who trained it, and which asks the data whether they may judge it.
 
-    `adapt_to` sets `trained_on` in training. What a validation or a test says of subjects that the model knows from its
-    training stands beside the metrics, as <stage>/known_subjects: 0, unless the data module's `allow_overlap` is set.
+    `adapt_to` sets `trained_on` in training. Where a validation or a test was allowed to hold subjects that the model
+    knows from its training, their number stands beside the metrics as <stage>/known_subjects.
     """
 
     trained_on: TrainedOn | None = None
@@ -132,9 +134,13 @@ class RemembersSubjects(Task):
         self._log_known_subjects("test")
 
     def _log_known_subjects(self, stage: str) -> None:
-        overlap = getattr(self.trainer.datamodule, "overlap", None)
-        if overlap is not None:
-            self.log(f"{stage}/known_subjects", float(overlap.trained + overlap.chose), sync_dist=True)
+        overlap: Overlap | None = getattr(self.trainer.datamodule, "overlap", None)
+        count = overlap.trained + overlap.chose if overlap is not None else 0
+        paths = [one.file("metrics.json") for one in self.trainer.callbacks if isinstance(one, RunFolder)]  # type: ignore[attr-defined]
+        before = {name for path in paths if path is not None and path.is_file() for name in read_json(path)}
+        name = f"{stage}/known_subjects"
+        if count or name in before:  # 0 takes the place of an earlier number, whose metrics are replaced, too
+            self.log(name, float(count), rank_zero_only=True)
 
 
 def _digests(subjects: list[str], population: str, salt: bytes) -> np.ndarray:
