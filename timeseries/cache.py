@@ -17,12 +17,13 @@ import numpy as np
 from core import __version__
 from core.training.files import replacing
 
-from .events import EventRecords, ReadReport
+from .events import EventRecords
+from .read_report import ReadReport
 from .table_reader import ReadTable
 
-FORMAT = 1
+FORMAT = 2
 _ARRAYS = ("subjects", "offsets", "time", "code", "value", "unit", "text", "static")
-_NAMES = ("codes", "units", "texts", "static_names")
+_NAMES = ("codes", "units", "texts", "static_names", "static_flags")
 
 
 def cached(
@@ -71,8 +72,6 @@ def load(path: Path) -> ReadTable | None:
                 return None
             arrays = {name: stored[name] for name in _ARRAYS}
         names = {name: tuple(values) for name, values in about["names"].items()}
-        report = about["report"]
-        report["out_of_range"] = {code: tuple(found) for code, found in report["out_of_range"].items()}
-        return ReadTable(EventRecords(**arrays, **names, clock=about["clock"]), ReadReport(**report))
+        return ReadTable(EventRecords(**arrays, **names, clock=about["clock"]), ReadReport.restore(about["report"]))
     except Exception:  # a damaged archive can raise nearly anything; whatever it is, the file is not used
         return None

@@ -3,10 +3,12 @@
 The type of an event follows from what it carries: "numeric" with a number, "text" with a word, "flag" with neither.
 """
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple, get_args
 
 import numpy as np
+
+from .read_report import ReadReport
 
 Clock = Literal["relative", "naive", "utc"]
 TYPES = ("numeric", "text", "flag")
@@ -28,6 +30,7 @@ class EventRecords:
         text: Which of `texts`; -1 for none.
         static: What does not change with time, per subject; NaN where missing.
         clock: What `time` counts from.
+        static_flags: Those of `static_names` that are 1 for who has them and 0 for who has others only.
 
     Shapes:
         subjects (S,) str; offsets (S + 1,) int64; time (E,) float64; code, unit, text (E,) int32; value (E,) float32;
@@ -50,6 +53,7 @@ class EventRecords:
     texts: tuple[str, ...] = ()
     static_names: tuple[str, ...] = ()
     clock: Clock = "relative"
+    static_flags: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.clock not in get_args(Clock):
@@ -71,6 +75,10 @@ class EventRecords:
                 raise ValueError(
                     f"{name}: expected {least} .. {len(names) - 1}, got {numbers.min()} .. {numbers.max()}"
                 )
+
+        strange = [name for name in self.static_flags if name not in self.static_names]
+        if strange:
+            raise ValueError(f"static_flags: expected names of static columns, got {strange[0]!r}")
 
     def __len__(self) -> int:
         return len(self.time)
@@ -118,55 +126,6 @@ class Columns(NamedTuple):
         return Columns(*(column[index] for column in self))
 
 
-@dataclass(frozen=True)
-class ReadReport:
-    """What a reader met, for people: nothing here is an error, and nothing of it was mended unseen.
-
-    Args:
-        source: What was read.
-        rows: Rows that were read.
-        events: Events that remain.
-        subjects: Subjects, those without events included.
-        without_events: Subjects without any event.
-        dropped: Rows that were left out, by reason.
-        unsorted: Neighbouring rows of one subject that stood against the order of time.
-        conflicting_units: Codes that come in several units (after conversion), with the number of events of each.
-        out_of_range: Values outside their plausible range, which are kept: code -> (count, smallest, largest).
-        converted: Values that were converted to another unit, by code.
-        missing_values: Events without value that would be numeric: their code has numbers elsewhere.
-    """
-
-    source: str
-    rows: int = 0
-    events: int = 0
-    subjects: int = 0
-    without_events: int = 0
-    dropped: dict[str, int] = field(default_factory=dict)
-    unsorted: int = 0
-    conflicting_units: dict[str, dict[str, int]] = field(default_factory=dict)
-    out_of_range: dict[str, tuple[int, float, float]] = field(default_factory=dict)
-    converted: dict[str, int] = field(default_factory=dict)
-    missing_values: int = 0
-
-    def __str__(self) -> str:
-        lines = [
-            f"{self.source}: {self.rows:,} rows, {self.events:,} events of {self.subjects:,} subjects "
-            f"({self.without_events:,} without events)"
-        ]
-        lines += [f"  left out: {count:,} ({reason})" for reason, count in self.dropped.items() if count]
-        if self.unsorted:
-            lines.append(f"  sorted by time: {self.unsorted:,} rows stood before an earlier one of their subject")
-        if self.missing_values:
-            lines.append(f"  without a number: {self.missing_values:,} events of codes that have numbers elsewhere")
-        for code, count in self.converted.items():
-            lines.append(f"  converted: {count:,} values of {code}")
-        for code, units in self.conflicting_units.items():
-            lines.append(f"  several units: {code}: " + ", ".join(f"{u or 'none'} ({n:,})" for u, n in units.items()))
-        for code, (count, low, high) in self.out_of_range.items():
-            lines.append(f"  out of range, kept: {code}: {count:,} values, {low:g} .. {high:g}")
-        return "\n".join(lines)
-
-
 def assemble(
     columns: Columns,
     subjects: list[str],
@@ -176,21 +135,22 @@ def assemble(
     texts: list[str] | tuple[str, ...] = (),
     static: np.ndarray | None = None,
     static_names: tuple[str, ...] = (),
+    static_flags: tuple[str, ...] = (),
     clock: Clock = "relative",
     report: ReadReport,
     duplicates: Literal["drop", "keep"] = "drop",
 ) -> tuple[EventRecords, ReadReport]:
     """Sort events by subject and time, leave out exact duplicates, and count both.
 
-    Two events are duplicates if subject, time, code, value, unit and text are equal. Two values of one code at one time
-    are both kept.
+    Two events are duplicates if subject, time, code, value, unit and text are equal (0 and -0 are). Two values of one
+    code at one time are both kept.
     """
     if duplicates not in ("drop", "keep"):
         raise ValueError(f"duplicates: expected 'drop' or 'keep', got {duplicates!r}")
-    same = columns.subject[1:] == columns.subject[:-1]
-    unsorted = int((same & (columns.time[1:] < columns.time[:-1])).sum())
-    if unsorted or (columns.subject[1:] < columns.subject[:-1]).any():
-        columns = columns.take(np.lexsort((columns.time, columns.subject)))
+    order, unsorted = _order(columns.subject, columns.time)
+    if order is not None:
+        columns = columns.take(order)
+    del order
     dropped = dict(report.dropped)
     if duplicates == "drop":
         double = _duplicates(columns)
@@ -215,11 +175,13 @@ def assemble(
         units=tuple(units),
         texts=tuple(texts),
         static_names=static_names,
+        static_flags=static_flags,
         clock=clock,
     )
     empty = np.isnan(table.value)
     numeric = np.zeros(len(codes), dtype=bool)
     numeric[table.code[~empty]] = True
+    empty &= numeric[table.code]
     return table, replace(
         report,
         events=len(table),
@@ -227,20 +189,52 @@ def assemble(
         without_events=int((counts == 0).sum()),
         dropped=dropped,
         unsorted=unsorted,
-        missing_values=int((numeric[table.code] & empty & (table.text == NONE)).sum()),
+        missing_values=int((empty & (table.text == NONE)).sum()),
+        words=_words(table, empty & (table.text != NONE)),
     )
+
+
+def _order(subject: np.ndarray, time: np.ndarray) -> tuple[np.ndarray | None, int]:
+    """The order by subject and time, None where it is that of the rows; and how many rows stand against time.
+
+    Rows of one subject are compared with each other, whatever stands between them.
+    """
+    by_subject = None
+    if (subject[1:] < subject[:-1]).any():
+        by_subject = _by_subject(subject)
+        same, later = np.diff(subject[by_subject]) == 0, time[by_subject]
+    else:
+        same, later = subject[1:] == subject[:-1], time
+    unsorted = int((same & (later[1:] < later[:-1])).sum())
+    if not unsorted:
+        return by_subject, 0
+    del by_subject, same, later  # 8 bytes a row each
+    by_time = np.argsort(time, kind="stable")
+    return by_time[_by_subject(subject[by_time])], unsorted
+
+
+def _by_subject(subject: np.ndarray) -> np.ndarray:
+    """A stable order of whole numbers of 32 bits; half of the bits at a time, for which NumPy has a radix sort."""
+    order = np.argsort(subject.astype(np.uint16), kind="stable")
+    if len(subject) == 0 or subject.max() < 1 << 16:
+        return order
+    order = order.astype(np.int32) if len(order) < 1 << 31 else order  # half the memory
+    high = (subject[order] >> 16).astype(np.uint16)
+    return order[np.argsort(high, kind="stable")]
+
+
+def _words(table: EventRecords, among: np.ndarray) -> dict[str, tuple[int, str]]:
+    """Of each code how many of these events it has, and the word of the first."""
+    codes, first, counts = np.unique(table.code[among], return_index=True, return_counts=True)
+    words = table.text[among][first]
+    return {table.codes[c]: (int(n), table.texts[w]) for c, n, w in zip(codes, counts, words, strict=True)}
 
 
 def _duplicates(columns: Columns) -> np.ndarray:
     """Places of events that repeat an earlier one, found by a 64-bit hash and confirmed column by column."""
-    bits = [
-        columns.time.view(np.uint64),
-        columns.value.view(np.uint32),
-        *(getattr(columns, name).view(np.uint32) for name in ("subject", "code", "unit", "text")),
-    ]
     hashed = np.zeros(len(columns.time), dtype=np.uint64)
-    for column in bits:  # the finaliser of splitmix64 after each column
-        hashed ^= column.astype(np.uint64)
+    for column in columns:  # the finaliser of splitmix64 after each column
+        hashed ^= _bits(column).astype(np.uint64, copy=False)
         hashed += np.uint64(0x9E3779B97F4A7C15)
         hashed = (hashed ^ (hashed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
         hashed = (hashed ^ (hashed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
@@ -249,10 +243,16 @@ def _duplicates(columns: Columns) -> np.ndarray:
     first, second = order[:-1], order[1:]
     equal = hashed[first] == hashed[second]
     first, second = first[equal], second[equal]
-    for column in bits:
-        equal = column[first] == column[second]
+    for column in columns:
+        equal = _bits(column[first]) == _bits(column[second])
         first, second = first[equal], second[equal]
     return second
+
+
+def _bits(column: np.ndarray) -> np.ndarray:
+    """The bits of numbers; 0 and -0 have the same, as have all NaN of one kind."""
+    column = column + column.dtype.type(0) if column.dtype.kind == "f" else column
+    return column.view(f"u{column.dtype.itemsize}")
 
 
 def _join(parts: list[np.ndarray], dtype: type) -> np.ndarray:

@@ -18,8 +18,9 @@ import numpy as np
 from core.extras import MissingExtraError
 
 from .cohort import Labels
-from .events import NONE, Columns, EventRecords, ReadReport, assemble
+from .events import NONE, Columns, EventRecords, assemble
 from .pickled_frames import read_pickled_frame
+from .read_report import ReadReport
 from .units import check
 
 DAY, YEAR = 24.0, 24.0 * 365.25
@@ -80,6 +81,7 @@ def read_nafld() -> NafldStudy:
         none,
         none,
     )
+    columns = columns.take(np.argsort(columns.time, kind="stable"))  # two tables, each in the order of time, made one
     table, report = assemble(
         columns,
         [str(k) for k in ids],

@@ -19,14 +19,16 @@ import numpy as np
 
 from core.training import hash_files
 
-from .events import NONE, Columns, EventRecords, ReadReport, assemble
+from .events import NONE, Columns, EventRecords, assemble
 from .physionet_outcomes import AUXILIARY, parse_outcomes
+from .read_report import ReadReport
 from .units import check
 
 HOURS = 48.0
 STATIC = ("Age", "Gender", "Height", "Weight", "ICUType=1", "ICUType=2", "ICUType=3", "ICUType=4")
 _DESCRIPTORS = ("RecordID", "Age", "Gender", "Height", "ICUType", "Weight")
 _HEADER = "Time,Parameter,Value"
+LARGEST = float(np.finfo(np.float32).max)
 
 RANGES: dict[str, tuple[float, float]] = {
     "DiasABP": (10, 200), "FiO2": (0.2, 1.0), "GCS": (3, 15), "HR": (10, 300), "K": (1, 15), "MAP": (10, 250),
@@ -139,16 +141,18 @@ class _Parser:
                 continue
             self.rows += 1
             try:
-                clock, parameter, written = line.split(",")
-                if not parameter.strip():
+                clock, parameter, written = (cell.strip() for cell in line.split(","))
+                if not parameter:
                     self.dropped["empty parameter"] += 1
                     continue
                 hours, minutes = clock.split(":")
                 time, value = int(hours) + int(minutes) / 60, float(written)
             except ValueError:
                 raise ValueError(f"{where}, line {number}: expected HH:MM,Parameter,number, got {line!r}") from None
-            if not math.isfinite(value) or time < 0 or not 0 <= int(minutes) < 60:
-                raise ValueError(f"{where}, line {number}: expected HH:MM,Parameter,finite number, got {line!r}")
+            if not abs(value) <= LARGEST or time < 0 or not 0 <= int(minutes) < 60:
+                raise ValueError(
+                    f"{where}, line {number}: expected HH:MM,Parameter,finite number (float32), got {line!r}"
+                )
             if time == 0 and parameter in _DESCRIPTORS and parameter not in described:
                 described[parameter] = value
             elif value == -1:

@@ -14,7 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from .events import NONE, EventRecords, ReadReport
+from core.training.errors import nearest
+
+from .events import NONE, EventRecords
+from .read_report import ReadReport
 
 Ranges = Mapping[str, Sequence[float]]
 
@@ -56,7 +59,11 @@ def unit_rules(spec: Mapping[str, Mapping[str, Any]]) -> list[UnitRule]:
 def convert_units(
     table: EventRecords, rules: Sequence[UnitRule], report: ReadReport
 ) -> tuple[EventRecords, ReadReport]:
-    """Apply the rules; the report says how many values of each code were converted."""
+    """Apply the rules; the report says how many values of each code were converted.
+
+    Raises:
+        ValueError: A converted value is too large for float32.
+    """
     if not rules:
         return table, report
     units = list(table.units)
@@ -69,10 +76,50 @@ def convert_units(
             units.append(rule.to)
         chosen = (table.code == table.codes.index(rule.code)) & (table.unit == table.units.index(rule.unit))
         if chosen.any():
-            value[chosen] = (table.value[chosen].astype(np.float64) * rule.factor + rule.addend).astype(np.float32)
+            found = table.value[chosen].astype(np.float64) * rule.factor + rule.addend
+            large = np.abs(found) > np.finfo(np.float32).max
+            if large.any():
+                row = int(large.argmax())
+                raise ValueError(
+                    f"{report.source}: units: {rule.code}: expected a finite number (float32) in {rule.to}, got "
+                    f"{found[row]:g} from {table.value[chosen][row]:g} {rule.unit} of subject "
+                    f"{table.subjects[table.owners()[chosen][row]]}"
+                )
+            value[chosen] = found.astype(np.float32)
             unit[chosen] = units.index(rule.to)
             converted[rule.code] = converted.get(rule.code, 0) + int(chosen.sum())
     return replace(table, value=value, unit=unit, units=tuple(units)), replace(report, converted=converted)
+
+
+def unmatched_rules(tables: Sequence[EventRecords], rules: Sequence[UnitRule], ranges: Ranges) -> tuple[str, ...]:
+    """Rules that no event fits, in words; such a rule may be right, or have a name misspelt.
+
+    Args:
+        tables: As read, before anything is converted.
+        rules: For units.
+        ranges: Plausible values.
+    """
+    units_of: dict[str, set[str]] = {}
+    for table in tables:
+        for k in np.flatnonzero(np.bincount(table.code, minlength=len(table.codes))).tolist():
+            units_of.setdefault(table.codes[k], set())
+        for code in {rule.code for rule in rules} & units_of.keys() & set(table.codes):
+            found = np.unique(table.unit[table.code == table.codes.index(code)])
+            units_of[code] |= {table.units[k] for k in found.tolist() if k != NONE}
+    strange = [
+        f"units: {rule.code}: no such code{nearest(rule.code, list(units_of))}"
+        for rule in rules
+        if rule.code not in units_of
+    ]
+    strange += [
+        f"ranges: {code}: no such code{nearest(code, list(units_of))}" for code in ranges if code not in units_of
+    ]
+    strange += [
+        f"units: {rule.code}: nothing in {rule.unit!r}{nearest(rule.unit, list(units_of[rule.code]))}"
+        for rule in rules
+        if rule.code in units_of and rule.unit not in units_of[rule.code]
+    ]
+    return tuple(dict.fromkeys(strange))
 
 
 def conflicting_units(table: EventRecords) -> dict[str, dict[str, int]]:

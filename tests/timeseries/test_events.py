@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from timeseries import EventRecords, ReadReport
-from timeseries.events import TYPES, Columns, assemble
-from timeseries.units import check, conflicting_units, convert_units, out_of_range, unit_rules
+from timeseries.events import TYPES, Columns, _order, assemble
+from timeseries.units import check, conflicting_units, convert_units, out_of_range, unit_rules, unmatched_rules
 
 NAN = float("nan")
 ROW = st.tuples(
@@ -43,10 +43,30 @@ def test_events_are_sorted_by_subject_and_time_and_ties_keep_their_order() -> No
     assert table(back)[1].unsorted == 2 and table(back[::-1])[1].unsorted == 0
 
 
+def test_rows_against_time_count_whoever_stands_between_them() -> None:
+    interleaved = [(0, 5, 0, 1, -1, -1), (1, 5, 0, 1, -1, -1), (0, 1, 0, 2, -1, -1), (1, 1, 0, 2, -1, -1)]
+    events, report = table(interleaved)
+    assert events.time.tolist() == [1, 5, 1, 5] and report.unsorted == 2
+    assert table(interleaved[::-1])[1].unsorted == 0, "another order of subjects alone is none against time"
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 3), st.sampled_from([0.0, 1.0, 2.0])), max_size=15), st.sampled_from([1, 70000])
+)
+def test_the_order_is_that_of_a_sort_of_pairs(rows: list[tuple[int, float]], step: int) -> None:
+    subject = np.array([s for s, _ in rows], dtype=np.int32)
+    time = np.array([t for _, t in rows], dtype=np.float64)
+    order, unsorted = _order(subject * np.int32(step), time)
+    wanted = sorted(range(len(rows)), key=lambda k: rows[k])
+    assert (list(range(len(rows))) if order is None else order.tolist()) == wanted
+    each = [[t for s, t in rows if s == who] for who in range(4)]
+    assert unsorted == sum(b < a for times in each for a, b in itertools.pairwise(times))
+
+
 @given(st.lists(ROW, max_size=12))
 def test_duplicates_are_what_a_pairwise_comparison_says(rows: list[tuple]) -> None:
     def same(x: tuple, y: tuple) -> bool:
-        return all(repr(np.float32(a)) == repr(np.float32(b)) for a, b in zip(x, y, strict=True))
+        return all(repr(np.float32(a) + 0) == repr(np.float32(b) + 0) for a, b in zip(x, y, strict=True))  # 0 is -0
 
     kept = [row for k, row in enumerate(rows) if not any(same(row, earlier) for earlier in rows[:k])]
     events, report = table(rows)
@@ -72,6 +92,7 @@ def test_a_wrong_table_is_refused() -> None:
         ("unit", np.array([-2], dtype=np.int32), r"unit: expected -1 \.\. 1"),
         ("subjects", np.array(["p", "p", "r"]), "every subject once"),
         ("offsets", np.array([0, 1, 1, 2]), r"offsets: expected 0 \.\. 1"),
+        ("static_flags", ("smoker",), "static_flags: expected names of static columns, got 'smoker'"),
     ):
         with pytest.raises(ValueError, match=message):
             EventRecords(**{**fields, name: value})
@@ -96,6 +117,25 @@ def test_units_are_converted_by_rule_and_what_remains_is_reported() -> None:
     celsius = unit_rules({"HR": {"to": "C", "mg/dL": [5 / 9, -160 / 9]}})  # Fahrenheit under another name
     converted, _ = convert_units(events, celsius, report)
     assert converted.value[2] == pytest.approx((60 - 32) * 5 / 9) and converted.units[converted.unit[2]] == "C"
+
+
+def test_a_conversion_that_overflows_is_an_error() -> None:
+    events, report = table([(0, 1, 0, 1.0, 1, -1), (1, 1, 0, 3e38, 1, -1)])
+    with pytest.raises(
+        ValueError, match=r"test: units: glucose: expected a finite .* got 3e\+40 from 3e\+38 mmol/L of .* q"
+    ):
+        convert_units(events, unit_rules({"glucose": {"to": "mg/dL", "mmol/L": 100}}), report)
+
+
+def test_rules_that_fit_nothing_are_named() -> None:
+    events, _ = table([(0, 1, 0, 1.0, 0, -1)])  # glucose in mg/dL; nobody has a heart rate
+    spec = {"Glucose": {"to": "mg/dL", "mmol/L": 18, "mg/L": 0.1}, "glucose": {"to": "mg/L", "mg/dl": 10, "mg/dL": 10}}
+    found = unmatched_rules([events], unit_rules(spec), {"glucose": [0, 1], "HR": [0, 1]})
+    assert found == (
+        "units: Glucose: no such code; did you mean 'glucose'?",
+        "ranges: HR: no such code",
+        "units: glucose: nothing in 'mg/dl'; did you mean 'mg/dL'?",
+    )
 
 
 @pytest.mark.parametrize(
@@ -134,3 +174,10 @@ def test_many_events_without_a_duplicate_all_stay() -> None:
         (s, float(t), c, float(v), -1, -1) for s, t, c, v in itertools.product(range(3), range(20), range(2), range(20))
     ]
     assert len(table(rows)[0]) == len(rows)
+
+
+def test_words_under_codes_that_have_numbers_are_reported() -> None:
+    rows = [(0, 1, 0, 4.0, -1, -1), (0, 2, 0, NAN, -1, 0), (1, 2, 0, NAN, -1, 0), (0, 3, 1, NAN, -1, 0)]
+    report = table(rows)[1]
+    assert report.words == {"glucose": (2, "positive")}  # HR has words alone
+    assert "words among numbers: glucose: 2 values read as text, such as 'positive'" in str(report)

@@ -72,6 +72,11 @@ def test_a_stay_without_series_is_kept(tmp_path: Path) -> None:
         ("07:30,HR,73", "07:61,HR,73", "line 10"),
         ("07:30,HR,73", "07:30,HR,high", "line 10"),
         ("07:30,HR,73", "07:30,HR,nan", "line 10"),
+        (
+            "07:30,HR,73",
+            "07:30,HR,1e39",
+            r"line 10: expected HH:MM,Parameter,finite number \(float32\), got '07:30,HR,1e39'",
+        ),
         ("RecordID,7", "RecordID,8", r"expected RecordID 7 \(the file's name\) at 00:00, got 8"),
         ("00:00,RecordID,7\n", "", "expected RecordID 7 .* got none"),
         ("ICUType,3", "ICUType,5", "expected ICUType 1, 2, 3 or 4, got 5"),
