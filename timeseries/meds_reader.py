@@ -21,7 +21,7 @@ from .cohort import Labels
 from .label_reader import read_labels
 from .samples import Kind
 from .table_files import columns_of, is_parquet
-from .table_reader import ReadTable, TableRules, read_table
+from .table_reader import OPTIONAL, ReadTable, TableRules, read_table
 from .units import Ranges, UnitRule
 
 COLUMNS = {
@@ -63,7 +63,8 @@ def read_meds(
 ) -> ReadTable:
     """All events of all shards; rows without a time are static.
 
-    A column "unit" (a code modifier that some data have) is taken as the unit.
+    A column "unit" (a code modifier that some data have) is taken as the unit. A shard may lack that column, the values
+    or the texts: its rows then have none; the report says how many shards lack what others have.
 
     Args:
         root: The folder that holds data/.
@@ -80,9 +81,9 @@ def read_meds(
     files = shards(root)
     for file in files:
         _check_schema(file)
-    there = set.intersection(*(set(columns_of(file)) for file in files))
-    columns = {role: name for role, name in COLUMNS.items() if name in there or role in ("subject", "time", "code")}
-    rules = TableRules(columns=columns, empty_time="static", missing=missing, units=units, ranges=ranges or {})
+    rules = TableRules(
+        columns=COLUMNS, may_lack=OPTIONAL, empty_time="static", missing=missing, units=units, ranges=ranges or {}
+    )
     table, report = read_table(files, rules, progress=progress, one_file=True)
     return ReadTable(table, replace(report, source=f"MEDS, {len(files)} shards"))
 

@@ -2,6 +2,7 @@
 
 import csv
 import gzip
+import io
 import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -70,6 +71,8 @@ def columns_of(path: Path) -> dict[str, pa.DataType]:
             schema = pyarrow.parquet.read_schema(path)
         except pa.ArrowInvalid as error:
             raise ValueError(f"{path}: expected parquet, got {error}") from error
+        if len(set(schema.names)) != len(schema.names):
+            raise ValueError(f"{path}: expected every column once, got {', '.join(schema.names)}")
         return dict(zip(schema.names, schema.types, strict=True))
     with _bytes(path) as file:
         header = file.readline().decode("utf-8-sig", errors="replace")
@@ -171,11 +174,17 @@ def _explain(path: Path, error: str) -> str:
 
 
 def _line(path: Path, row: int) -> int:
-    """The line of a text file's row; blank lines are no rows."""
-    rows = -1  # the header
-    with _bytes(path) as file:
-        for number, line in enumerate(file, 1):
-            rows += bool(line.strip(b"\r\n"))
-            if rows > row:
-                return number
-    return rows + 1
+    """The line where a text file's row begins; blank lines are no rows, and a quoted cell may hold several lines."""
+    rows, begin = -1, 1  # the header is row -1
+    limit = csv.field_size_limit(BLOCK)
+    try:
+        with _bytes(path) as file, io.TextIOWrapper(file, "utf-8-sig", "replace", newline="") as text:
+            lines = csv.reader(text, delimiter=_delimiter(path))
+            for fields in lines:
+                if fields and rows == row:
+                    break
+                rows += bool(fields)
+                begin = lines.line_num + 1
+    finally:
+        csv.field_size_limit(limit)
+    return begin

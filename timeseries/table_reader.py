@@ -2,9 +2,9 @@
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -12,15 +12,17 @@ import pyarrow.compute as pc
 
 from core.training.errors import nearest
 
+from .cells import WORDS_FOR_NOTHING as WORDS_FOR_NOTHING
+from .cells import is_text, values, without_words
 from .clocks import Clockwork
-from .events import NONE, Clock, Columns, EventRecords, ReadReport, assemble
+from .events import NONE, Clock, Columns, EventRecords, assemble
+from .read_report import ReadReport
+from .static_values import static_values
 from .table_files import Rows, columns_of, find_tables, read_rows
-from .units import Ranges, UnitRule, check, convert_units
+from .units import Ranges, UnitRule, check, convert_units, unmatched_rules
 
 REQUIRED = ("subject", "time", "code")
 OPTIONAL = ("value", "unit", "text")
-WORDS_FOR_NOTHING = ("NA", "N/A", "NaN", "nan", "NULL", "null", "None")
-_NUMBER = r"^\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*$"
 
 
 class ReadTable(NamedTuple):
@@ -36,7 +38,9 @@ class TableRules:
 
     Args:
         columns: Which column of the file is the "subject", "time", "code", "value", "unit" and "text"; what is not
-            named has that name. The last three may be absent.
+            named has that name. The last three may be absent where they are not named.
+        may_lack: Those of the last three that may be absent although they are named; a file that lacks one has nothing
+            there.
         time_unit: Of times that are plain numbers.
         missing: Numbers that stand for a missing value, such as -1; such events are left out and counted. An empty
             value and the words NA, N/A, NaN, null and None make an event without value, which is kept.
@@ -48,6 +52,7 @@ class TableRules:
     """
 
     columns: Mapping[str, str] = field(default_factory=dict)
+    may_lack: Sequence[str] = ()
     time_unit: str = "hours"
     missing: Sequence[float] = ()
     empty_code: Literal["error", "drop"] = "error"
@@ -60,6 +65,17 @@ class TableRules:
         strange = [name for name in self.columns if name not in (*REQUIRED, *OPTIONAL)]
         if strange:
             raise ValueError(f"columns: expected keys of {', '.join((*REQUIRED, *OPTIONAL))}, got {strange[0]!r}")
+        strange = [name for name in self.may_lack if name not in OPTIONAL]
+        if strange:
+            raise ValueError(f"may_lack: expected some of {', '.join(OPTIONAL)}, got {strange[0]!r}")
+        role_of: dict[str, str] = {}
+        for role in (*REQUIRED, *(role for role in OPTIONAL if role in self.columns)):
+            column = self.columns.get(role, role)
+            if role_of.setdefault(column, role) != role:
+                raise ValueError(
+                    f"columns: expected a column of its own for every role, got {column!r} for {role_of[column]} and "
+                    f"{role}"
+                )
         if self.empty_code not in ("error", "drop"):
             raise ValueError(f"empty_code: expected 'error' or 'drop', got {self.empty_code!r}")
         if self.empty_time not in ("error", "drop", "static"):
@@ -71,15 +87,17 @@ class TableRules:
         Raises:
             ValueError: A column is not there.
         """
-        there = columns_of(path)
-        chosen = {role: self.columns.get(role, role) for role in (*REQUIRED, *OPTIONAL)}
-        for role, column in list(chosen.items()):
+        there, named = columns_of(path), set(self.columns.values())
+        chosen = {}
+        for role in (*REQUIRED, *OPTIONAL):
+            column = self.columns.get(role, role)
+            if role not in self.columns and column in named:
+                continue  # an optional column that another role has taken
             if column in there:
-                continue
-            if role in REQUIRED or role in self.columns:
+                chosen[role] = column
+            elif role in REQUIRED or (role in self.columns and role not in self.may_lack):
                 hint = nearest(column, list(there)) or f"; there are {', '.join(there)}"
                 raise ValueError(f"columns: expected the column {column!r} ({role}) in {path}, got none{hint}")
-            del chosen[role]
         return chosen
 
 
@@ -106,6 +124,10 @@ def read_table(
     files = find_tables(path) if isinstance(path, (str, Path)) else list(path)
     chosen = {file: rules.choose(file) for file in files}
     collector = _Collector(rules)
+    for role in OPTIONAL:
+        lacking = sum(role not in roles for roles in chosen.values())
+        if 0 < lacking < len(files):
+            collector.lacking[rules.columns.get(role, role)] = lacking
     for group in _same_columns(files, chosen):
         roles = chosen[group[0]]
         for rows in read_rows(group, list(roles.values()), progress):
@@ -125,18 +147,26 @@ def _same_columns(files: list[Path], chosen: Mapping[Path, dict[str, str]]) -> l
 
 
 class _Names:
-    """Numbers for names, in the order of first appearance."""
+    """Numbers for names, in the order of first appearance.
 
-    def __init__(self) -> None:
+    Args:
+        strip: Whether white space around a name does not count; a name of nothing else is empty in any case.
+    """
+
+    def __init__(self, strip: bool = True) -> None:
+        self.strip = strip
         self.places: dict[str, int] = {}
 
     def numbers(self, column: pa.Array) -> np.ndarray:
         """(n,) int32; -1 for an empty name."""
         encoded = column if pa.types.is_dictionary(column.type) else pc.dictionary_encode(column)
-        words = encoded.dictionary.cast(pa.string()).to_pylist()
-        table = [NONE if word in (None, "") else self.places.setdefault(word, len(self.places)) for word in words]
+        table = [self._number(word or "") for word in encoded.dictionary.cast(pa.string()).to_pylist()]
         index = encoded.indices.fill_null(len(table)).to_numpy(zero_copy_only=False)
         return np.array([*table, NONE], dtype=np.int32)[index]
+
+    def _number(self, word: str) -> int:
+        bare = word.strip()
+        return self.places.setdefault(bare if self.strip else word, len(self.places)) if bare else NONE
 
 
 class _Collector:
@@ -144,10 +174,12 @@ class _Collector:
 
     def __init__(self, rules: TableRules) -> None:
         self.rules, self.clockwork = rules, Clockwork(rules.time_unit)
-        self.subjects, self.codes, self.units, self.texts = _Names(), _Names(), _Names(), _Names()
+        self.subjects = _Names(strip=False)  # labels name them too
+        self.codes, self.units, self.texts = _Names(), _Names(), _Names()
         self.chunks: list[Columns] = []
         self.static: list[Columns] = []
         self.rows, self.dropped = 0, Counter[str]()
+        self.lacking: dict[str, int] = {}
         self.file_of: dict[int, Path] = {}
 
     def add(self, rows: Rows, roles: Mapping[str, str], one_file: bool) -> None:
@@ -164,14 +196,14 @@ class _Collector:
             raise ValueError(f"{rows.where(int((subject == NONE).argmax()))}: expected a subject, got nothing")
         if one_file:
             self._check_file(subject, rows)
-        code = self.codes.numbers(column["code"])
-        time = self.clockwork.hours(_without_words(column["time"]), rows.where)
+        code = self._numbers("code", rows, roles)
+        time = self.clockwork.hours(without_words(column["time"]), rows.where)
         none = np.full(n, NONE, dtype=np.int32)
-        unit = self.units.numbers(column["unit"]) if "unit" in column else none
-        text = self.texts.numbers(column["text"]) if "text" in column else none
+        unit = self._numbers("unit", rows, roles) if "unit" in column else none
+        text = self._numbers("text", rows, roles) if "text" in column else none
         value = np.full(n, np.nan, dtype=np.float32)
         if "value" in column:
-            value, words = _values(column["value"], rows.where, "text" not in column)
+            value, words = values(column["value"], rows.where, "text" not in column)
             if words is not None:
                 text = self.texts.numbers(words)
         keep = self._drop(code == NONE, "code", self.rules.empty_code, rows.where)
@@ -188,6 +220,15 @@ class _Collector:
             self.static.append(columns.take(timeless & keep))
             keep &= ~timeless
         self.chunks.append(columns if keep.all() else columns.take(keep))
+
+    def _numbers(self, role: str, rows: Rows, roles: Mapping[str, str]) -> np.ndarray:
+        column, names = rows.batch.column(roles[role]), {"code": self.codes, "unit": self.units, "text": self.texts}
+        try:
+            return names[role].numbers(column)
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+            raise ValueError(
+                f"{rows.path}: expected the column {roles[role]!r} ({role}) as text or numbers, got {column.type}"
+            ) from error
 
     def _drop(self, wrong: np.ndarray, name: str, how: str, where: Callable[[int], str]) -> np.ndarray:
         if wrong.any():
@@ -210,85 +251,40 @@ class _Collector:
     def finish(self, source: str) -> ReadTable:
         """Join and sort what was kept, convert units, and check."""
         subjects, codes = list(self.subjects.places), list(self.codes.places)
-        static, names = self._static(len(subjects))
+        units, texts = list(self.units.places), list(self.texts.places)
+        rows = Columns.join(self.static)
+        count = len(rows.time)
+        still, of_static = assemble(
+            rows._replace(time=np.zeros(count)),
+            subjects,
+            codes,
+            units=units,
+            texts=texts,
+            report=ReadReport(source, rows=count),
+        )
+        converted, of_static = convert_units(still, self.rules.units, of_static)
+        static = static_values(converted)
+        of_static = replace(check(converted, of_static, self.rules.ranges), several=static.several)
         clock: Clock = self.clockwork.clock or "relative"
         table, report = assemble(
             Columns.join(self.chunks),
             subjects,
             codes,
-            units=list(self.units.places),
-            texts=list(self.texts.places),
-            static=static,
-            static_names=names,
+            units=units,
+            texts=texts,
+            static=static.values,
+            static_names=static.names,
+            static_flags=static.flags,
             clock=clock,
-            report=ReadReport(source, rows=self.rows, dropped=dict(self.dropped)),
+            report=ReadReport(source, rows=self.rows, dropped=dict(self.dropped), lacking=self.lacking),
             duplicates=self.rules.duplicates,
         )
+        unmatched = unmatched_rules((table, still), self.rules.units, self.rules.ranges)
         table, report = convert_units(table, self.rules.units, report)
+        report = replace(report, unmatched=unmatched, static=of_static if count else None)
         return ReadTable(table, check(table, report, self.rules.ranges))
-
-    def _static(self, count: int) -> tuple[np.ndarray, tuple[str, ...]]:
-        """One column per static code: its first number; 1 or 0 for one without number: it is there or not."""
-        rows = Columns.join(self.static)
-        words, codes = list(self.texts.places), list(self.codes.places)
-        keys = [
-            codes[code] if text == NONE else f"{codes[code]}={words[text]}"
-            for code, text in zip(rows.code.tolist(), rows.text.tolist(), strict=True)
-        ]
-        names = tuple(sorted(set(keys)))
-        place = {name: k for k, name in enumerate(names)}
-        column = np.array([place[key] for key in keys], dtype=np.int64)
-        static = np.full((count, len(names)), np.nan, dtype=np.float32)
-        for k in range(len(names)):
-            if np.isnan(rows.value[column == k]).all():
-                static[:, k] = 0
-                static[rows.subject[column == k], k] = 1
-        numeric = np.flatnonzero(~np.isnan(rows.value))[::-1]  # backwards, so that the first number stays
-        static[rows.subject[numeric], column[numeric]] = rows.value[numeric]
-        return static, names
 
 
 def _is_name(kind: pa.DataType) -> bool:
     kind = kind.value_type if pa.types.is_dictionary(kind) else kind
-    return pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_integer(kind)
-
-
-def _is_text(kind: pa.DataType) -> bool:
-    return pa.types.is_string(kind) or pa.types.is_large_string(kind)
-
-
-def _without_words(column: pa.Array) -> pa.Array:
-    """Text with the words for nothing as null."""
-    if pa.types.is_dictionary(column.type):
-        column = column.cast(column.type.value_type)
-    if not _is_text(column.type):
-        return column
-    nothing = pc.is_in(column, value_set=pa.array(["", *WORDS_FOR_NOTHING], column.type))
-    return pc.if_else(nothing, pa.scalar(None, column.type), column)
-
-
-def _values(column: Any, where: Callable[[int], str], text: bool) -> tuple[np.ndarray, pa.Array | None]:
-    """Numbers as float32 with NaN for none, and the words among them where `text` allows words."""
-    column = _without_words(column)
-    words = None
-    if pa.types.is_boolean(column.type):
-        column = column.cast(pa.int8())
-    if _is_text(column.type):
-        try:
-            column = column.cast(pa.float64())
-        except pa.ArrowInvalid:
-            number = pc.match_substring_regex(column, _NUMBER)
-            words = pc.if_else(number, pa.scalar(None, column.type), column)
-            if not text:
-                row = int(words.is_valid().index(True).as_py())
-                raise ValueError(f"{where(row)}: expected a number, got {words[row].as_py()!r}") from None
-            trimmed = pc.utf8_trim_whitespace(pc.if_else(number, column, pa.scalar(None, column.type)))
-            column = trimmed.cast(pa.float64())
-    if not (pa.types.is_floating(column.type) or pa.types.is_integer(column.type) or pa.types.is_null(column.type)):
-        raise ValueError(f"{where(0)}: expected values as numbers or text, got {column.type}")
-    value = column.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
-    large = np.abs(value) > np.finfo(np.float32).max  # infinite ones too
-    if large.any():
-        row = int(large.argmax())
-        raise ValueError(f"{where(row)}: expected a finite number (float32), got {value[row]:g}")
-    return value.astype(np.float32), words
+    return is_text(kind) or bool(pa.types.is_integer(kind))

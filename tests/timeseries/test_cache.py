@@ -12,23 +12,30 @@ from timeseries.cache import cached, load, save
 
 from .event_fakes import write_table
 
+RULES = TableRules(empty_time="static", ranges={"HR": [85, 90], "weight": [0, 80], "hr": [0, 1]})
+
 
 @pytest.fixture
 def kept(tmp_path: Path) -> Path:
     path, _ = write_table(tmp_path / "source")
-    save(tmp_path / "kept.npz", read_table(path, TableRules(ranges={"HR": [85, 90]})))
+    path.write_text(
+        path.read_text() + "s1,,sex,F,\ns1,,weight,80,kg\ns2,,weight,81,kg\ns2,,weight,82,kg\ns1,1,Na,<5,\n"
+    )
+    save(tmp_path / "kept.npz", read_table(path, RULES))
     return tmp_path / "kept.npz"
 
 
 def test_what_is_kept_is_what_was_read(tmp_path: Path, kept: Path) -> None:
-    read = read_table(tmp_path / "source" / "events.csv", TableRules(ranges={"HR": [85, 90]}))
+    read = read_table(tmp_path / "source" / "events.csv", RULES)
     found = load(kept)
-    assert found is not None and found.report == read.report and read.report.out_of_range
+    assert found is not None and found.report == read.report and str(found.report) == str(read.report)
+    assert read.report.out_of_range and read.report.words and read.report.unmatched and read.report.static is not None
+    assert read.report.static.out_of_range and read.report.static.several and read.table.static_flags == ("sex=F",)
     for name in ("subjects", "offsets", "time", "code", "value", "unit", "text", "static"):
         array = getattr(found.table, name)
         np.testing.assert_array_equal(array, getattr(read.table, name))
         assert array.dtype == getattr(read.table, name).dtype
-    for name in ("codes", "units", "texts", "static_names", "clock"):
+    for name in ("codes", "units", "texts", "static_names", "static_flags", "clock"):
         assert getattr(found.table, name) == getattr(read.table, name)
 
 

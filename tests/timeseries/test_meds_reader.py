@@ -84,6 +84,19 @@ def test_a_shard_without_a_column_and_a_subject_in_two_shards_are_refused(tmp_pa
         read_meds(tmp_path / "data")
 
 
+def test_a_shard_without_an_optional_column_has_none_and_the_others_keep_theirs(tmp_path: Path) -> None:
+    texts = {"text_value": pa.string(), "unit": pa.string()}
+    shard(tmp_path, [(1, START, "a", 1.0, "high", "mg")], **texts)
+    shard(tmp_path, [(2, START, "a", 2.0)], "1.parquet")
+    bare = {"subject_id": pa.array([3]), "time": pa.array([START], pa.timestamp("us")), "code": pa.array(["a"])}
+    pq.write_table(pa.table(bare), tmp_path / "data" / "2.parquet")
+    table, report = read_meds(tmp_path)
+    np.testing.assert_array_equal(table.value, np.array([1, 2, np.nan], dtype=np.float32))
+    assert table.texts == ("high",) and table.units == ("mg",) and table.text.tolist() == [0, -1, -1]
+    assert report.lacking == {"numeric_value": 1, "text_value": 2, "unit": 2}
+    assert "without the column 'numeric_value': 1 files, others have it" in str(report)
+
+
 def test_labels_of_each_column(tmp_path: Path) -> None:
     base = {"subject_id": pa.array([1, 2], pa.int64()), "prediction_time": pa.array([START] * 2, pa.timestamp("us"))}
     for name, values, kind, target in (

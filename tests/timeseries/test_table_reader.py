@@ -162,6 +162,12 @@ BROKEN = [
     ("p,NA,HR,5,\n", "line 3: expected a time"),
     ("p,1,HR,inf,\n", "line 3: expected a finite number"),
     ("p,1,HR,1e39,\n", "line 3: expected a finite number"),
+    ("p,1,HR,inf,\np,2,note,fine,\n", "line 3: expected a finite number"),
+    ("p,1, ,5,\n", "line 3: expected a code, got nothing"),
+    (" ,1,HR,5,\n", "line 3: expected a subject, got nothing"),
+    ("p, ,HR,5,\n", "line 3: expected a time, got nothing"),
+    ('p,1,"H\nR",5,\np,1,HR,inf,\n', "line 5: expected a finite number"),
+    ('p,1,"H\nR",inf,\n', "line 3: expected a finite number"),
 ]
 
 
@@ -208,6 +214,30 @@ def test_columns_by_other_names(tmp_path: Path) -> None:
         TableRules(columns={"patient": "stay"})
 
 
+def test_every_role_has_a_column_of_its_own(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="a column of its own for every role, got 'code' for code and value"):
+        TableRules(columns={"value": "code"})
+    with pytest.raises(ValueError, match="got 'x' for subject and time"):
+        TableRules(columns={"time": "x", "subject": "x"})
+    path = write(tmp_path, "subject,time,code,text\np,1,note,ill\n")
+    table, _ = read_table(path, TableRules(columns={"value": "text"}))  # what is not named gives way
+    assert table.texts == ("ill",) and len(table) == 1
+
+
+def test_a_named_column_may_lack_on_request_and_is_counted(tmp_path: Path) -> None:
+    write(tmp_path, "subject,time,code,val\na,1,HR,5\n", "a.csv")
+    write(tmp_path, "subject,time,code,value\nb,1,HR,6\n", "b.csv")
+    write(tmp_path, "subject,time,code,val\nc,1,HR,7\n", "c.csv")
+    with pytest.raises(ValueError, match=r"expected the column 'val' \(value\) in .*b\.csv"):
+        read_table(tmp_path, TableRules(columns={"value": "val"}))
+    table, report = read_table(tmp_path, TableRules(columns={"value": "val"}, may_lack=["value"]))
+    np.testing.assert_array_equal(table.value, np.array([5, np.nan, 7], dtype=np.float32))
+    assert report.lacking == {"val": 1} and "without the column 'val': 1 files, others have it" in str(report)
+    assert read_table(tmp_path)[1].lacking == {"value": 2}, "a misspelt column of one file is seen"
+    with pytest.raises(ValueError, match="may_lack: expected some of value, unit, text, got 'code'"):
+        TableRules(may_lack=["code"])
+
+
 def test_rows_that_say_nothing_are_left_out_on_request_and_counted(tmp_path: Path) -> None:
     path = write(tmp_path, HEAD + "p,1,,5,\np,,HR,5,\np,2,HR,-1,\np,3,HR,-9,\np,4,HR,60,\n")
     rules = TableRules(empty_code="drop", empty_time="drop", missing=(-1, -9))
@@ -241,6 +271,62 @@ def test_units_and_ranges_reach_the_report(tmp_path: Path) -> None:
     table, report = read_table(path, rules)
     assert table.value.tolist() == [90, 90, 999, 60] and report.converted == {"glucose": 1}
     assert report.conflicting_units == {"HR": {"": 1, "bpm": 1}} and report.out_of_range == {"HR": (1, 999.0, 999.0)}
+
+
+def test_white_space_around_a_cell_does_not_count(tmp_path: Path) -> None:
+    path = write(tmp_path, HEAD + "p, 1 ,HR , 5,bpm\np,1,HR,5 ,bpm \np,2, HR,\t,\np,2020, note,  fine ,\n")
+    table, report = read_table(path)
+    assert table.codes == ("HR", "note") and table.units == ("bpm",) and table.texts == ("fine",)
+    assert table.time.tolist() == [1, 2, 2020] and report.dropped == {"exact duplicate": 1}
+    assert report.missing_values == 1
+
+
+def test_typos_in_rules_are_reported(tmp_path: Path) -> None:
+    path = write(tmp_path, HEAD + "p,1,glucose,5,mmol/L\np,,weight,80,kg\n")
+    spec = {"Glucose": {"to": "mg/dL", "mmol/L": 18}, "weight": {"to": "g", "kg": 1000}}
+    rules = TableRules(empty_time="static", units=unit_rules(spec), ranges={"glucose": [0, 9], "weight": [0, 1e6]})
+    table, report = read_table(path, rules)
+    assert table.value.tolist() == [5] and table.static.tolist() == [[80000]]
+    assert report.unmatched == ("units: Glucose: no such code; did you mean 'glucose'?",)
+    assert str(report).endswith("\n  rule without effect: units: Glucose: no such code; did you mean 'glucose'?")
+
+
+def test_times_to_the_nanosecond_are_cut_at_the_microsecond(tmp_path: Path) -> None:
+    stamps = {"2020-01-01 00:00:00.123456789": "naive", "2020-01-01T00:00:00.1234567Z": "utc"}
+    for stamp, clock in stamps.items():
+        table, _ = read_table(write(tmp_path, f"subject,time,code\np,{stamp},a\n"))
+        expected = (dt.datetime(2020, 1, 1, microsecond=123456) - dt.datetime(1970, 1, 1)) / dt.timedelta(hours=1)
+        assert table.clock == clock and table.time[0] == pytest.approx(expected, abs=1e-10)
+    with pytest.raises(
+        ValueError, match=r"line 2: expected a number or a date and time in ISO 8601, got '2020-.*7890'"
+    ):
+        read_table(write(tmp_path, "subject,time,code\np,2020-01-01 00:00:00.1234567890,a\n"))
+    with pytest.raises(ValueError, match="line 3: expected a date and time without a zone"):
+        read_table(write(tmp_path, "subject,time,code\np,{},a\np,{},a\n".format(*stamps)))
+
+
+def test_parquet_types_that_cannot_be_read_are_named(tmp_path: Path) -> None:
+    from decimal import Decimal
+
+    good = {"subject": ["p"], "time": [1.0], "code": ["a"], "value": [1.0]}
+    path = tmp_path / "e.parquet"
+    for name, column, message in (
+        ("code", pa.array([[1]]), r"e\.parquet: expected the column 'code' \(code\) as text or numbers, got list"),
+        ("code", pa.array([b"\xff"]), r"e\.parquet: expected the column 'code' .* got binary"),
+        ("value", pa.array([{"a": 1}]), r"e\.parquet, row 1: expected values as numbers or text, got struct"),
+        ("time", pa.array([2**60 + 1]), r"e\.parquet, row 1 .* float64 holds exactly"),
+    ):
+        pq.write_table(pa.table({**good, name: column}), path)
+        with pytest.raises(ValueError, match=message):
+            read_table(path)
+    decimals = {"time": pa.array([Decimal("0.5")]), "value": pa.array([Decimal("7.25")])}
+    pq.write_table(pa.table({**good, **decimals}), path)
+    table, _ = read_table(path)
+    assert table.time.tolist() == [0.5] and table.value.tolist() == [7.25]
+    twice = pa.Table.from_arrays([pa.array(["p"]), pa.array(["q"])], names=["subject", "subject"])
+    pq.write_table(twice, path)
+    with pytest.raises(ValueError, match=r"e\.parquet: expected every column once"):
+        read_table(path)
 
 
 def test_words_for_nothing_are_no_words_and_na_may_be_sodium(tmp_path: Path) -> None:
@@ -279,3 +365,10 @@ def test_the_place_of_a_row_counts_blank_lines(tmp_path: Path) -> None:
     path = write(tmp_path, "code\na\n\n\nb\nc\n")
     (rows,) = read_rows([path], ["code"])
     assert isinstance(rows, Rows) and [rows.where(k).rpartition(" ")[2] for k in range(3)] == ["2", "5", "6"]
+
+
+def test_a_row_stands_where_it_begins_though_cells_hold_lines(tmp_path: Path) -> None:
+    long = "x" * 200_000  # more than Python's reader takes by itself
+    path = write(tmp_path, f'code,text\r\na,"1\r\n2\r\n\r\n3"\r\n\r\n"b\n","he said ""no"""\r\nc,"{long}"\r\nd,1\r\n')
+    (rows,) = read_rows([path], ["code"])
+    assert [rows.where(k).rpartition(" ")[2] for k in range(4)] == ["2", "7", "9", "10"]
