@@ -156,6 +156,7 @@ def build_samples(
         codes=table.codes,
         static=static,
         static_names=table.static_names,
+        static_flags=table.static_flags,
         target=labels.target,
         kind=labels.kind,
         target_names=labels.target_names,

@@ -71,6 +71,7 @@ class EventClassificationTask(RemembersSubjects):
         baselines: Put logistic regression, gradient boosting and their blend beside the test metrics.
         codes: The vocabulary.
         static_names: The static columns.
+        static_flags: Those of them that are flags, see `Vocabulary`; None in checkpoints from before.
         kind: Of the target.
         names: Of the classes, labels or intervals.
         edges: Ends of the intervals in hours.
@@ -105,6 +106,7 @@ class EventClassificationTask(RemembersSubjects):
         baselines: bool = True,
         codes: list[str] | None = None,
         static_names: list[str] | None = None,
+        static_flags: list[str] | None = None,
         kind: str | None = None,
         names: list[str] | None = None,
         edges: list[float] | None = None,
@@ -136,7 +138,9 @@ class EventClassificationTask(RemembersSubjects):
         self._validation: list[tuple[Tensor, Tensor]] = []
         if codes is not None and kind is not None and names is not None:
             outcome = Outcome(kind, tuple(names), tuple(edges or ()))  # type: ignore[arg-type]
-            self._build(Vocabulary(tuple(codes), tuple(static_names or ())), outcome, tuple(auxiliary_names or ()))
+            flags = None if static_flags is None else tuple(static_flags)
+            vocabulary = Vocabulary(tuple(codes), tuple(static_names or ()), flags)
+            self._build(vocabulary, outcome, tuple(auxiliary_names or ()))
 
     def _build(self, vocabulary: Vocabulary, outcome: Outcome, auxiliary: tuple[str, ...] = ()) -> None:
         self.vocabulary, self.outcome, self.auxiliary_names = vocabulary, outcome, auxiliary
@@ -163,9 +167,11 @@ class EventClassificationTask(RemembersSubjects):
             auxiliary = train.auxiliary_names if self.auxiliary_weight else ()
             self._build(data.vocabulary, Outcome.of(train, self.intervals), auxiliary)
             assert self.outcome is not None
+            flags = data.vocabulary.static_flags
             known = {
                 "codes": list(data.vocabulary.codes),
                 "static_names": list(data.vocabulary.static_names),
+                "static_flags": None if flags is None else list(flags),
                 "kind": self.outcome.kind,
                 "names": list(self.outcome.names),
                 "edges": list(self.outcome.edges),

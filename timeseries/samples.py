@@ -57,6 +57,7 @@ class EventSamples:
         auxiliary_names: One per column of `auxiliary`.
         stamps: The prediction times as the labels have them, for people and tables alone: timestamps in ISO 8601, or
             numbers in the unit of the labels. None takes `prediction_time`.
+        static_flags: Those of `static_names` that are 1 for who has them and 0 for who has others only.
 
     Shapes:
         subjects (N,) str; offsets (N + 1,) int64; time (E,) float64; prediction_time (N,) float64; code (E,) int32;
@@ -83,6 +84,7 @@ class EventSamples:
     auxiliary: np.ndarray = None  # type: ignore[assignment]
     auxiliary_names: tuple[str, ...] = ()
     stamps: np.ndarray = None  # type: ignore[assignment]
+    static_flags: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         n, events = len(self.subjects), len(self.time)
@@ -250,7 +252,7 @@ class EventSamples:
         if not parts:
             raise ValueError("parts: expected at least one, got none")
         first = parts[0]
-        for name in ("codes", "static_names", "kind", "target_names", "auxiliary_names"):
+        for name in ("codes", "static_names", "kind", "target_names", "auxiliary_names", "static_flags"):
             for part in parts[1:]:
                 if getattr(part, name) != getattr(first, name):
                     raise ValueError(

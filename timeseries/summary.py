@@ -28,6 +28,7 @@ class SummaryFeatures:
         static_names: Static columns that are appended.
         statistics: Of "last", "first", "mean", "min", "max", "sd", "sum" (in the unit of the code), "count", "slope"
             (unit per hour; needs two different times) and "since_last" (hours).
+        static_flags: Those of the static columns that are flags, see `Vocabulary`.
 
     Raises:
         ValueError: A statistic is not known, or a name is there twice.
@@ -39,21 +40,26 @@ class SummaryFeatures:
     DEFAULT: ClassVar[tuple[str, ...]] = ("last", "mean", "min", "max", "count", "slope", "since_last")
 
     def __init__(
-        self, codes: Sequence[str], static_names: Sequence[str] = (), statistics: Sequence[str] = DEFAULT
+        self,
+        codes: Sequence[str],
+        static_names: Sequence[str] = (),
+        statistics: Sequence[str] = DEFAULT,
+        static_flags: Sequence[str] | None = None,
     ) -> None:
         strange = [name for name in statistics if name not in self.STATISTICS]
         if strange or not statistics:
             raise ValueError(f"statistics: expected some of {', '.join(self.STATISTICS)}, got {list(statistics)}")
         if len(set(statistics)) != len(statistics):
             raise ValueError(f"statistics: expected every name once, got {list(statistics)}")
-        self.vocabulary = Vocabulary(tuple(codes), tuple(static_names))
+        flags = None if static_flags is None else tuple(static_flags)
+        self.vocabulary = Vocabulary(tuple(codes), tuple(static_names), flags)
         self.statistics = tuple(statistics)
 
     @classmethod
     def of(cls, train: EventSamples, statistics: Sequence[str] = DEFAULT) -> "SummaryFeatures":
         """Features of the codes and static columns that occur in the training part."""
         vocabulary = Vocabulary.fit(train)
-        return cls(vocabulary.codes, vocabulary.static_names, statistics)
+        return cls(vocabulary.codes, vocabulary.static_names, statistics, vocabulary.static_flags)
 
     @property
     def names(self) -> tuple[str, ...]:

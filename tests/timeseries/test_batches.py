@@ -10,7 +10,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.training.sampling import BatchKeys
-from timeseries import EventDataModule, EventDataset, EventTable, LengthKeys, LoadedEvents, Meds, Vocabulary, pad
+from timeseries import (
+    EventDataModule,
+    EventDataset,
+    EventSamples,
+    EventTable,
+    LengthKeys,
+    LoadedEvents,
+    Meds,
+    Vocabulary,
+    pad,
+)
 from timeseries.vocabulary import merge
 
 from .event_fakes import drawn, samples, write_meds, write_table
@@ -160,6 +170,42 @@ def test_a_vocabulary_counts_subjects_not_events() -> None:
         Vocabulary(("b",)).encode(held, "unknown")
     with pytest.raises(ValueError, match="min_subjects"):
         Vocabulary.fit(held, min_subjects=0)
+
+
+FLAGS = {"static_names": ("age", "F", "M"), "static_flags": ("F", "M")}
+
+
+def test_a_flag_that_nobody_has_is_0_for_whoever_has_other_statics() -> None:
+    def people(*rows: list[float], **options: object) -> EventSamples:
+        return samples([[]] * len(rows), static=np.array(rows, dtype=np.float32), **options)
+
+    train = people([50, 1, 0], [NAN, 0, 1], [NAN, NAN, NAN], **FLAGS)
+    vocabulary = Vocabulary.fit(train)
+    assert vocabulary == Vocabulary((), ("age", "F", "M"), ("F", "M"))
+    whole = vocabulary.encode(train).samples
+    np.testing.assert_array_equal(whole.static, train.static)
+    assert whole.static_flags == ("F", "M")
+    for row, names in ((0, ["age", "F"]), (1, ["M"])):  # as a file with this subject alone would have them
+        columns = [FLAGS["static_names"].index(name) for name in names]
+        flags = tuple(name for name in names if name != "age")
+        alone = people(train.static[row, columns].tolist(), static_names=tuple(names), static_flags=flags)
+        np.testing.assert_array_equal(vocabulary.encode(alone).samples.static[0], train.static[row])
+    unknown = vocabulary.encode(people([], static_names=())).samples
+    assert np.isnan(unknown.static).all()
+    before = Vocabulary((), ("age", "F", "M"))  # of a checkpoint that does not know its flags
+    old = before.encode(people([1], static_names=("M",), static_flags=("M",))).samples
+    np.testing.assert_array_equal(old.static, [[NAN, NAN, 1]])
+    assert old.static_flags == ("M",)
+    empty = people([1, 1], static_names=("age", "M"), static_flags=("age", "M"))  # nobody's age has a number
+    np.testing.assert_array_equal(vocabulary.encode(empty).samples.static, [[NAN, 0, 1]])
+    with pytest.raises(ValueError, match="static_flags: expected 'M' as a flag, there or not"):
+        vocabulary.encode(people([1], static_names=("M",)))
+    with pytest.raises(ValueError, match="static_flags: expected names of static columns, got 'x'"):
+        Vocabulary((), ("age",), ("x",))
+    male, old_man = people([1], static_names=("M",), static_flags=("M",)), people([90], static_names=("age",))
+    merged = merge([male, old_man])
+    np.testing.assert_array_equal(merged.static, [[1, NAN], [0, 90]])
+    assert merged.static_flags == ("M",)
 
 
 def test_parts_with_several_vocabularies_merge_by_name() -> None:
