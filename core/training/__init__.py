@@ -7,10 +7,11 @@ that the command line can say in one line what is missing; its first use raises 
 from ..extras import MissingExtraError
 
 try:
+    from .best import Best, EarlyStop
     from .checkpoints import RunCheckpoint, SafeCheckpointIO, read_checkpoint
     from .data import DataModule, hash_arrays, hash_files
     from .logger import MetricsTable
-    from .metrics import classification_metrics, regression_metrics
+    from .metrics import Ranking, classification_metrics, regression_metrics
     from .predictions import PredictionTable
     from .runs import RunFolder
     from .task import StepOutput, Task
@@ -24,9 +25,12 @@ except ModuleNotFoundError as error:
 
 
 __all__ = [
+    "Best",
     "DataModule",
+    "EarlyStop",
     "MetricsTable",
     "PredictionTable",
+    "Ranking",
     "RunCheckpoint",
     "RunFolder",
     "SafeCheckpointIO",

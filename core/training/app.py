@@ -11,9 +11,10 @@ from argparse import ArgumentError
 from pathlib import Path
 from typing import Any
 
-from lightning.pytorch.callbacks import EarlyStopping, EMAWeightAveraging
+from lightning.pytorch.callbacks import EMAWeightAveraging
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 
+from .best import EarlyStop
 from .checkpoints import RunCheckpoint, SafeCheckpointIO, check_fits, read_checkpoint
 from .data import DataModule
 from .domains import catalogue, load_domains
@@ -117,12 +118,7 @@ class SuiteCLI(LightningCLI):
             if options["ema"] is not None:
                 callbacks.append(EMAWeightAveraging(decay=options["ema"]))
             if options["early_stopping"] is not None:
-                task = self.model
-                callbacks.append(
-                    EarlyStopping(
-                        task.monitor, mode=task.monitor_mode, patience=options["early_stopping"], min_delta=0.0
-                    )
-                )
+                callbacks.append(EarlyStop(options["early_stopping"]))
             if trainer["enable_checkpointing"] is not False and not trainer["fast_dev_run"]:
                 callbacks.append(RunCheckpoint(folder, options["checkpoint_every"]))
         elif self.subcommand == "predict":

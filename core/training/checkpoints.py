@@ -11,6 +11,7 @@ from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
+from .best import Best
 from .files import replacing
 from .rng import get_rng_state, set_rng_state
 from .runs import RunFolder
@@ -81,10 +82,10 @@ class SafeCheckpointIO(TorchCheckpointIO):
 class RunCheckpoint(Checkpoint):
     """Keeps best.ckpt and last.ckpt in the run's folder, with the state of every random number generator.
 
-    best.ckpt: the first validation with the best value of the task's main metric; without validation data, the final
-    state. last.ckpt: the last state, after every epoch and, inside epochs, about every `every_n_steps` optimiser steps
-    (not while gradients accumulate, nor where a validation is due: those wait for the next step). A run goes on from
-    last.ckpt with the same bits as if it had never stopped.
+    best.ckpt: the first validation with the best value of the task's main metric, see `Best`; where none counts or
+    nothing is validated, the final state. last.ckpt: the last state, after every epoch and, inside epochs, about every
+    `every_n_steps` optimiser steps (not while gradients accumulate, nor where a validation is due: those wait for the
+    next step). A run goes on from last.ckpt with the same bits as if it had never stopped.
 
     Args:
         folder: of the run.
@@ -96,7 +97,7 @@ class RunCheckpoint(Checkpoint):
         if every_n_steps is not None and every_n_steps < 1:
             raise ValueError(f"every_n_steps: expected a positive number, got {every_n_steps}")
         self.folder, self.every_n_steps = folder, every_n_steps
-        self.best_score: float | None = None
+        self.best = Best()
         self._rng: list[dict[str, Any]] | None = None
         self._saved_step = self._step_before = 0
         self._between_epochs = False
@@ -109,11 +110,11 @@ class RunCheckpoint(Checkpoint):
 
     def state_dict(self) -> dict[str, Any]:
         """The best score so far."""
-        return {"best_score": self.best_score}
+        return dict(self.best.state_dict())
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on comparing with the best score so far."""
-        self.best_score = state_dict["best_score"]
+        self.best.load_state_dict(state_dict)
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Add the generators of every process, and whether the epoch has ended."""
@@ -134,7 +135,7 @@ class RunCheckpoint(Checkpoint):
         """Put the generators back; new processes of one run get generators of their own."""
         self._saved_step = trainer.global_step
         if not self.best_model_path:  # a checkpoint that was moved away from its run's best one
-            self.best_score = None
+            self.best = Best()
         if self._rng is not None and len(self._rng) == trainer.world_size:
             set_rng_state(self._rng[trainer.global_rank])
         elif self._rng is not None:
@@ -161,19 +162,10 @@ class RunCheckpoint(Checkpoint):
             self._save_last(trainer)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Save best.ckpt where the main metric is better than ever."""
+        """Save best.ckpt where the validation is the best one so far."""
         if trainer.state.fn != "fit" or trainer.sanity_checking or not isinstance(pl_module, Task):
             return
-        value = trainer.callback_metrics.get(pl_module.monitor)
-        if value is None:
-            known = ", ".join(sorted(k for k in trainer.callback_metrics if "/" in k))
-            raise ValueError(
-                f"{type(pl_module).__name__}.monitor: {pl_module.monitor} is not logged; there are {known}"
-            )
-        score = float(value)
-        best = self.best_score
-        if best is None or (score > best if pl_module.monitor_mode == "max" else score < best):
-            self.best_score = score
+        if self.best.takes(trainer, pl_module):
             self._save(trainer, "best.ckpt")
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -183,7 +175,7 @@ class RunCheckpoint(Checkpoint):
         self._between_epochs = False
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Without validation the final state is the best there is."""
+        """Where no validation was the best one, the final state is the best there is."""
         best, last = self.folder.file("best.ckpt"), self.folder.file("last.ckpt")
         if best is None or last is None or not trainer.is_global_zero or best.is_file() or not last.is_file():
             return

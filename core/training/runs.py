@@ -95,7 +95,8 @@ class RunFolder(Callback):
                     baselines.update(pl_module.baselines(split))
         if baselines:
             known = read_json(self.path / "baselines.json") if (self.path / "baselines.json").is_file() else {}
-            merged = {**known, **{k: {**known.get(k, {}), **dict(v)} for k, v in baselines.items()}}
+            found = {name: {key: _number(x) for key, x in scores.items()} for name, scores in baselines.items()}
+            merged = {**known, **{name: {**known.get(name, {}), **scores} for name, scores in found.items()}}
             write_json(self.path / "baselines.json", merged)
         record = read_json(self.path / "environment.json")
         if stage == "fit" or self.is_new:

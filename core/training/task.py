@@ -1,5 +1,6 @@
 """The base of all tasks: a model, its loss and its metrics; optimisation is the same for all."""
 
+import warnings
 from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple
 
@@ -62,11 +63,23 @@ class Task(L.LightningModule):
         self.val_metrics: MetricCollection | None = None
         self.test_metrics: MetricCollection | None = None
         self.monitor, self.monitor_mode = "val/loss", "min"
+        self._explained: set[str] = set()
 
     def use_metrics(self, metrics: MetricCollection, main: str, mode: Literal["min", "max"]) -> None:
-        """Measure these beside the loss; `main` picks best.ckpt and stands in the progress bar."""
+        """Measure these beside the loss; `main` picks best.ckpt and stands in the progress bar.
+
+        A metric that is NaN where the data do not define it says in its attribute `needs` what it needs.
+        """
         self.val_metrics, self.test_metrics = metrics.clone(), metrics.clone()
         self.monitor, self.monitor_mode = f"val/{main}", mode
+
+    @property
+    def validation_counts(self) -> bool:
+        """Whether a validation now may be the best one, and early stopping waits for it.
+
+        A task with a phase of training in which what the main metric measures is not learned says no there.
+        """
+        return True
 
     def shared_step(self, batch: Any, stage: str) -> StepOutput:
         """Loss, predictions and targets of a batch; stage is "train", "val" or "test"."""
@@ -125,9 +138,27 @@ class Task(L.LightningModule):
         loss.reset()
         if metrics is not None:
             metrics.reset()
+            self._explain_undefined(stage, values, metrics)
         for name, value in values.items():
             key = f"{stage}/{name}"
             self.log(key, value.to(self.device), prog_bar=key == self.monitor, sync_dist=True)
+
+    def _explain_undefined(self, stage: str, values: Mapping[str, Tensor], metrics: MetricCollection) -> None:
+        """Warn once of each part whose data do not define a metric."""
+        if stage in self._explained or not self.trainer.is_global_zero or self.trainer.fast_dev_run:  # type: ignore[attr-defined]
+            return
+        needs = {f"{stage}/{name}": getattr(metric, "needs", None) for name, metric in metrics.items()}
+        missing = [key for key, need in needs.items() if need and values[key.removeprefix(f"{stage}/")].isnan()]
+        if not missing or values["loss"].isnan():  # a model that has diverged is not a want of the data
+            return
+        self._explained.add(stage)
+        part = {"val": "validation", "test": "test"}[stage]
+        choice = "; best.ckpt goes by val/loss" if self.monitor in missing and self.trainer.state.fn == "fit" else ""
+        warnings.warn(
+            f"{', '.join(missing)}: not defined (NaN), as the {part} part does not have what they need: "
+            f"{needs[missing[0]]}{choice}",
+            stacklevel=2,
+        )
 
     def configure_optimizers(self) -> Any:
         """AdamW with warm-up and cosine, stepped after every optimiser step."""
