@@ -227,7 +227,13 @@ def bootstrap(
 def score_intervals(
     target: np.ndarray, probability: np.ndarray, subjects: np.ndarray, *, repeats: int = 1000, seed: int = 0
 ) -> dict[str, Interval]:
-    """`binary_scores` with 95% intervals over patients."""
+    """`binary_scores` with 95% intervals over patients.
+
+    Raises:
+        ValueError: The lengths differ, or a target or probability is out of range.
+    """
+    target, probability = _checked(target, probability)
+    subjects = _for_each("subjects", subjects, target)
     return bootstrap(
         lambda rows: binary_scores(target[rows], probability[rows])._asdict(), subjects, repeats=repeats, seed=seed
     )
@@ -243,6 +249,8 @@ def difference_intervals(
     seed: int = 0,
 ) -> dict[str, Interval]:
     """AUROC, AUPRC and Brier score of one model less those of another on the same patients, paired."""
+    (target, probability), (_, other) = _checked(target, probability), _checked(target, other)
+    subjects = _for_each("subjects", subjects, target)
 
     def statistic(rows: np.ndarray) -> dict[str, float]:
         y = target[rows]
@@ -287,9 +295,16 @@ def subgroup_table(
 
     Shapes:
         target, probability, subjects: (N,); groups: (N,) bool each
+
+    Raises:
+        ValueError: The lengths differ, or a group is not of True and False.
     """
-    rows = []
+    target, probability = _checked(target, probability)
+    subjects, rows = _for_each("subjects", subjects, target), []
     for name, member in groups.items():
+        member = _for_each(f"groups[{name!r}]", member, target)
+        if member.dtype != bool:
+            raise ValueError(f"groups[{name!r}]: expected True or False for each sample, got {member.dtype}")
         y, p = target[member], probability[member]
         scores = binary_scores(y, p)
         if min((y == 1).sum(), (y == 0).sum()) < fewest:
@@ -314,6 +329,14 @@ def cross_entropy(target: np.ndarray, probability: np.ndarray) -> float:
     """Mean -log of the probability of what happened."""
     target, probability = _checked(target, probability)
     return float(log_loss(target, np.clip(probability, CLIP, 1 - CLIP), labels=[0, 1]))
+
+
+def _for_each(name: str, values: np.ndarray, target: np.ndarray) -> np.ndarray:
+    """One value for each sample."""
+    values = np.asarray(values)
+    if values.shape != target.shape:
+        raise ValueError(f"{name}: expected one for each of {len(target)} samples, got {values.shape}")
+    return values
 
 
 def _checked(target: np.ndarray, probability: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -82,7 +82,7 @@ class EvaluationReport:
             target, subjects, each of probabilities and groups: (N,)
 
         Raises:
-            ValueError: There is no model.
+            ValueError: There is no model, lengths differ, or a group is not of True and False.
         """
         if not probabilities:
             raise ValueError("probabilities: expected at least one model, got none")

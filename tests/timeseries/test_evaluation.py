@@ -153,3 +153,22 @@ def test_subgroups():
 
 def test_cross_entropy_by_hand():
     assert cross_entropy(np.array([0, 1]), np.array([0.5, 0.25])) == pytest.approx((math.log(2) + math.log(4)) / 2)
+
+
+def test_subjects_and_groups_must_be_those_of_the_samples():
+    y, p, who = np.array([0, 1, 1, 0]), np.array([0.1, 0.2, 0.3, 0.2]), np.array(list("abcd"))
+    for short in (who[:3], who[:3].tolist()):
+        with pytest.raises(ValueError, match=r"subjects: expected one for each of 4 samples, got \(3,\)"):
+            score_intervals(y, p, short, repeats=2)
+        with pytest.raises(ValueError, match="subjects: expected one for each of 4"):
+            difference_intervals(y, p, p, short, repeats=2)
+        with pytest.raises(ValueError, match="subjects: expected one for each of 4"):
+            subgroup_table(y, p, short, {}, repeats=2)
+    with pytest.raises(ValueError, match="probability"):
+        score_intervals(y, np.append(p, 0.5), who, repeats=2)
+    with pytest.raises(ValueError, match="probability"):
+        difference_intervals(y, p, np.append(p, 0.5), who, repeats=2)
+    with pytest.raises(ValueError, match=r"groups\['g'\]: expected True or False .* got int64"):
+        subgroup_table(y, p, who, {"g": np.array([0, 1, 2, 3])}, repeats=2)
+    with pytest.raises(ValueError, match=r"groups\['g'\]: expected one for each of 4"):
+        subgroup_table(y, p, who, {"g": np.array([True])}, repeats=2)

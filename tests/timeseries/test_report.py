@@ -60,6 +60,8 @@ def test_the_report_says_all_and_the_numbers_are_those_of_its_parts():
     assert float(benefit[4]) == pytest.approx(1000 * curve.model[0], abs=0.06)
     with pytest.raises(ValueError, match="probabilities"):
         EvaluationReport.of("x", y, {}, np.arange(200))
+    with pytest.raises(ValueError, match="subjects: expected one for each of 200 samples"):
+        EvaluationReport.of("x", y, {"ours": p}, np.arange(199), repeats=2)
 
 
 def test_the_card_names_limits():
