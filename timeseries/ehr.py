@@ -8,25 +8,22 @@ learn the outcome. All that is fitted (vocabulary, quantiles, intervals, class w
 the temperature from the validation part, and everything goes into the checkpoint.
 """
 
-from collections.abc import Mapping, Sequence
-from functools import partial
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from lightning.pytorch.callbacks import EarlyStopping
-from torch import Tensor
-from torch.optim.lr_scheduler import LambdaLR
+from torch import Tensor, nn
 
 from core.training import StepOutput
-from core.training.optim import total_steps
 
 from .auxiliary import AuxiliaryLoss
 from .baselines import tabular_scores
 from .batches import EventBatch
 from .model import EventModel, EventOutput
 from .outcomes import Outcome
-from .pretrain import Forecast, take_encoder, two_hills
+from .pretrain import Forecast, idle_parameters, take_encoder
+from .recalibrated import RecalibratedTask
 from .recalibration import Recalibration
 from .samples import EventSamples
 from .summary import SummaryFeatures
@@ -44,7 +41,7 @@ class Encoded(NamedTuple):
     summary: Tensor | None
 
 
-class EventClassificationTask(RemembersSubjects):
+class EventClassificationTask(RecalibratedTask, RemembersSubjects):
     """Which outcome follows a record: binary, multiclass, multilabel, or the time to an event.
 
     What is None at the end of the list is taken from the data when training begins, and kept in the checkpoint.
@@ -58,15 +55,16 @@ class EventClassificationTask(RemembersSubjects):
         architecture: Options of `EventModel`, such as {dim: 64, half_lives: [1, 48], fusion: gate}.
         branch_weight: lambda, the weight of the branches' own losses.
         auxiliary_weight: mu, the weight of further outcomes that the data have; 0 for the target alone.
-        class_weight: "balanced", or null. Weights make probabilities too high for rare classes; recalibrate.
+        class_weight: "balanced", or null. Weights make probabilities too high for rare classes, by a shift of the
+            logits that no temperature undoes; an isotonic regression does.
         intervals: For a time to event: how many.
-        pretrain_epochs: Epochs of self-supervision.
+        pretrain_epochs: Epochs of self-supervision; their validations do not count for best.ckpt and early stopping.
         pretrain_hours: Length of the window that is forecast.
         pretrain_lr: Peak learning rate of these epochs; None for `lr`.
         pretrained: A checkpoint of this task whose tokens and encoder training begins with, such as one that was
             pretrained on the same training part; heads begin anew.
-        recalibrate: "temperature" or "isotonic", fitted on the validation part after each of its passes; None for
-            none.
+        recalibrate: "temperature", or "isotonic" for a binary outcome, fitted on the validation part after each of its
+            passes that count, unless it holds one class alone; None for none.
         temperature: What logits are divided by where nothing is fitted, such as one found by cross-validation.
         baselines: Put logistic regression, gradient boosting and their blend beside the test metrics.
         codes: The vocabulary.
@@ -129,13 +127,12 @@ class EventClassificationTask(RemembersSubjects):
         self.branch_weight, self.auxiliary_weight = branch_weight, auxiliary_weight
         self.class_weight, self.intervals = class_weight, intervals
         self.pretrain_epochs, self.pretrain_hours, self.pretrain_lr = pretrain_epochs, pretrain_hours, pretrain_lr
-        self.pretrained, self.recalibrate, self.use_baselines = pretrained, recalibrate, baselines
-        self.calibration = Recalibration(temperature)
+        self.pretrained, self.use_baselines = pretrained, baselines
+        self.recalibrate_by(Recalibration(temperature), recalibrate)
         self.vocabulary: Vocabulary | None = None
         self.outcome: Outcome | None = None
         self.features: SummaryFeatures | None = None
         self._encoded: tuple[EventSamples, Encoded] | None = None
-        self._validation: list[tuple[Tensor, Tensor]] = []
         if codes is not None and kind is not None and names is not None:
             outcome = Outcome(kind, tuple(names), tuple(edges or ()))  # type: ignore[arg-type]
             flags = None if static_flags is None else tuple(static_flags)
@@ -160,8 +157,16 @@ class EventClassificationTask(RemembersSubjects):
         self.use_metrics(metrics, main=main, mode="max")
 
     def adapt_to(self, data: Any) -> None:
-        """Take from the data what is not known yet; in training, fit what is fitted, on the training part."""
+        """Take from the data what is not known yet; in training, fit what is fitted, on the training part.
+
+        Raises:
+            ValueError: The data lack what the model needs, or have what it does not know; an option does not fit them.
+        """
         self._encoded = None
+        if "train" not in data.samples and (self.vocabulary is None or self.trainer.training):
+            why = "train on" if self.trainer.training else "know the model by (or give a ckpt_path)"
+            hint = "; all_test leaves none" if data.all_test else ""
+            raise ValueError(f"{type(data).__name__}: expected a training part to {why}, got none{hint}")
         if self.vocabulary is None:
             train = data.samples["train"]
             auxiliary = train.auxiliary_names if self.auxiliary_weight else ()
@@ -182,9 +187,11 @@ class EventClassificationTask(RemembersSubjects):
         else:
             data.use_vocabulary(self.vocabulary)
         assert self.outcome is not None
-        if data.kind != self.outcome.kind:
-            raise ValueError(f"kind: the model predicts a {self.outcome.kind} outcome, the data have {data.kind}")
+        data.use_outcome(self.outcome)
         if self.trainer.training:
+            self.check_epochs()
+            if self.recalibrate is not None:
+                Recalibration.check(self.recalibrate, self.outcome)
             self.trained_on = data.trained_on()
             self.fit_scores(data.samples["train"])
             if self.pretrained is not None:
@@ -212,7 +219,14 @@ class EventClassificationTask(RemembersSubjects):
             raise ValueError("codes, kind, names: expected values, or one of our event data modules, got None")
 
     def encode(self, samples: EventSamples) -> Encoded:
-        """Samples in the model's vocabulary, as the model takes them."""
+        """Samples in the model's vocabulary, as the model takes them.
+
+        Raises:
+            ValueError: Their codes or static columns are not the model's, in its order.
+        """
+        assert self.vocabulary is not None
+        _check_names("codes", self.vocabulary.codes, samples.codes)
+        _check_names("static_names", self.vocabulary.static_names, samples.static_names)
         tokens = self.tokenizer.encode(samples, self.scores)
         if self.features is None or self.summary_scores is None:
             return Encoded(tokens, None)
@@ -235,10 +249,9 @@ class EventClassificationTask(RemembersSubjects):
             self._encoded = (samples, self.encode(samples))
         return self._encoded[1]
 
-    @property
-    def pretraining(self) -> bool:
-        """Whether this epoch learns from the events alone."""
-        return self.current_epoch < self.pretrain_epochs
+    def idle(self) -> Iterable[nn.Parameter]:
+        """The heads of the other phase."""
+        return idle_parameters(self.model, self.forecast, self.pretraining) if self.pretrain_epochs else ()
 
     def shared_step(self, batch: EventBatch, stage: str) -> StepOutput:
         """Loss and predictions of a batch."""
@@ -251,7 +264,7 @@ class EventClassificationTask(RemembersSubjects):
         if stage == "train":
             return StepOutput(self.training_loss(out, batch), size=len(batch.index))
         if stage == "val":
-            self._validation.append((out.logits.detach().cpu(), batch.target.cpu()))
+            self.keep_for_calibration(out.logits, batch.target)
         loss = self.outcome.loss(out.logits, batch.target)
         prediction, target = self.outcome.metric_inputs(self.outcome.probabilities(out.logits), batch.target)
         return StepOutput(loss, prediction, target)
@@ -267,69 +280,15 @@ class EventClassificationTask(RemembersSubjects):
             losses = [a + self.auxiliary_weight * b for a, b in zip(losses, further, strict=True)]
         return losses[0] + self.branch_weight * sum(losses[1:], torch.zeros((), device=self.device))
 
-    def on_train_epoch_start(self) -> None:
-        """Let no early stopping count the epochs that learn from the events alone."""
-        for callback in self.trainer.callbacks:  # type: ignore[attr-defined]
-            if isinstance(callback, EarlyStopping) and self.current_epoch <= self.pretrain_epochs:
-                callback.wait_count = 0
-                callback.best_score = torch.tensor(-torch.inf if callback.mode == "max" else torch.inf)
-
-    def on_validation_epoch_end(self) -> None:
-        """Log the metrics, and fit the recalibration."""
-        super().on_validation_epoch_end()
-        parts, self._validation = self._validation, []
-        if self.trainer.world_size > 1:
-            shares: list[Any] = [None] * self.trainer.world_size
-            torch.distributed.all_gather_object(shares, parts)
-            parts = [part for share in shares for part in share]
-        if self.recalibrate is None or self.trainer.sanity_checking or self.trainer.state.fn != "fit" or not parts:
-            return
-        assert self.outcome is not None
-        logits, target = (torch.cat(column) for column in zip(*parts, strict=True))
-        self.calibration = Recalibration.fit(self.recalibrate, self.outcome, logits, target)  # type: ignore[arg-type]
-
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep the recalibration."""
-        super().on_save_checkpoint(checkpoint)
-        checkpoint["calibration"] = self.calibration.state()
-
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Put the recalibration back."""
-        super().on_load_checkpoint(checkpoint)
-        if "calibration" in checkpoint:
-            self.calibration = Recalibration.from_state(checkpoint["calibration"])
-
-    def configure_optimizers(self) -> Any:
-        """AdamW; warm-up and cosine for the pretraining, and once more for the outcome."""
-        chosen = super().configure_optimizers()
-        if self.pretrain_epochs:
-            total, per_epoch = total_steps(self.trainer)
-            first = min(self.pretrain_epochs * per_epoch, total)
-            hills = partial(
-                two_hills,
-                first=first,
-                total=total,
-                warm=(round(self.warmup_fraction * first), self.warmup_steps(total - first, per_epoch)),
-                ratio=(self.lr if self.pretrain_lr is None else self.pretrain_lr) / self.lr,
-                floor=self.lr_floor,
-            )
-            chosen["lr_scheduler"]["scheduler"] = LambdaLR(chosen["optimizer"], hills)
-        return chosen
-
     @torch.no_grad()
     def logits_of(self, samples: EventSamples, batch_size: int = 512) -> EventOutput:
-        """Logits of any samples in the model's vocabulary, in evaluation mode."""
+        """Logits of any samples in the model's vocabulary, in evaluation mode, see `encode`."""
         was, encoded = self.training, self.encode(samples)
         self.eval()
         outs = [self(encoded, index) for index in torch.arange(len(samples)).split(batch_size)]
         self.train(was)
         columns = zip(*outs, strict=True)
         return EventOutput(*(None if column[0] is None else torch.cat(column).cpu() for column in columns))
-
-    def probabilities(self, logits: Tensor) -> Tensor:
-        """Calibrated probabilities, see `Outcome`."""
-        assert self.outcome is not None
-        return self.calibration.probabilities(self.outcome, logits)
 
     def predict_step(self, batch: EventBatch, batch_idx: int = 0) -> Mapping[str, Any]:
         """Sample and prediction time, target, and the calibrated probability of each class, label or interval."""
@@ -353,3 +312,13 @@ class EventClassificationTask(RemembersSubjects):
         assert self.outcome is not None
         found = tabular_scores(self.outcome, data.samples["train"], data.samples[stage])
         return {name: {f"{stage}/{metric}": x for metric, x in scores.items()} for name, scores in found.items()}
+
+
+def _check_names(argument: str, known: Sequence[str], found: Sequence[str]) -> None:
+    """Compare names and their order, which say what the columns are."""
+    if tuple(known) == tuple(found):
+        return
+    for k, (ours, theirs) in enumerate(zip(known, found, strict=False)):
+        if ours != theirs:
+            raise ValueError(f"{argument}: expected {ours!r} at place {k}, as the model learned, got {theirs!r}")
+    raise ValueError(f"{argument}: expected {len(known)}, as the model learned, got {len(found)}")

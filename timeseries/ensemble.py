@@ -2,7 +2,8 @@ r"""Several models of one recipe and different seeds, averaged.
 
 .. math:: z = \frac{1}{M} \sum_m z_m
 
-The mean is of logits, divided by each member's temperature before, so that the answer is again a calibrated model's.
+The mean is of the logits of each member's calibrated probabilities: divided by its temperature, or through its isotonic
+function. So the answer is again a calibrated model's, and that of one member is what the member answers.
 """
 
 from collections.abc import Sequence
@@ -54,7 +55,7 @@ class EventEnsemble:
 
     def logits_of(self, samples: EventSamples) -> Tensor:
         """The mean logits (N, K) of samples in the members' vocabulary."""
-        each = [member.logits_of(samples).logits / member.calibration.temperature for member in self.members]
+        each = [member.calibration.calibrated(member.logits_of(samples).logits) for member in self.members]
         return torch.stack(each).mean(0)
 
     def probabilities_of(self, samples: EventSamples) -> Tensor:

@@ -9,19 +9,21 @@
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 from torchmetrics import Metric, MetricCollection
-from torchmetrics.classification import MultilabelAUROC, MultilabelAveragePrecision
 
-from core.training import classification_metrics
+from core.training import Ranking, classification_metrics
 
-from .hazards import hazard_loss, interval_edges, survival
+from .hazards import exposure, hazard_loss, interval_edges, survival
 from .samples import EventSamples, Kind
+
+UNNAMED = ("1",)
+"""Class 1 of a binary outcome without a name."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,7 @@ class Outcome:
             edges = tuple(interval_edges(target[:, 0], target[:, 1], intervals))
             return cls(kind, tuple(f"by_{edge:g}h" for edge in edges), edges)
         if kind == "binary":
-            return cls(kind, names or ("1",))
+            return cls(kind, names or UNNAMED)
         count = target.shape[1] if kind == "multilabel" else max(len(names), int(target.max()) + 1)
         if kind == "multiclass" and count < 2:
             raise ValueError("target: expected at least two classes, got one")
@@ -64,6 +66,54 @@ class Outcome:
     def outputs(self) -> int:
         """How many logits."""
         return len(self.names)
+
+    def adapt(self, samples: EventSamples) -> EventSamples:
+        """The same samples with their targets in this outcome's order: classes and labels go by their names.
+
+        A label that the samples do not have is unknown, NaN. Samples without names go by number, if the outcome does.
+
+        Raises:
+            ValueError: The samples are of another kind, or have a target whose name is not known here.
+        """
+        if samples.kind != self.kind:
+            raise ValueError(f"kind: the model predicts a {self.kind} outcome, the data have {samples.kind}")
+        target, names = samples.target, samples.target_names
+        if self.kind == "time_to_event" or names == self.names:
+            return samples
+        if self.kind == "binary":
+            if names and self.names != UNNAMED and not np.isnan(target).all():
+                raise self._strange(names[0])
+            return samples
+        label = self.kind == "multilabel"
+        known = ~np.isnan(target)
+        used = np.flatnonzero(known.any(0)) if label else np.unique(target[known]).astype(np.int64)
+        count = max(len(names), target.shape[1] if label else int(used.max(initial=-1)) + 1)
+        theirs = [*names, *(str(k) for k in range(len(names), count))]
+        place = {name: k for k, name in enumerate(self.names)}
+        for k in used:
+            if theirs[k] not in place:
+                raise self._strange(theirs[k])
+        if label:
+            ours = np.full((len(samples), self.outputs), np.nan, dtype=np.float32)
+            for k in used:
+                ours[:, place[theirs[k]]] = target[:, k]
+        else:
+            table = np.array([*(place.get(name, -1) for name in theirs), np.nan], dtype=np.float32)
+            ours = table[np.where(known, target, -1).astype(np.int64)]
+        return replace(samples, target=ours, target_names=self.names)
+
+    def _strange(self, name: str) -> ValueError:
+        known = ", ".join(self.names)
+        return ValueError(f"target_names: expected targets that the model knows ({known}), the data have {name!r}")
+
+    def has_contrast(self, target: Tensor) -> bool:
+        """Whether two classes occur, some label is both 0 and 1, or there are both an event and time without one."""
+        if self.kind == "time_to_event":
+            at_risk, within = exposure(target, torch.tensor(self.edges, device=target.device))
+            return bool(within.any() and (at_risk & ~within).any())
+        if self.kind == "multilabel":
+            return bool(((target == 1).any(0) & (target == 0).any(0)).any())
+        return len(target.unique()) > 1
 
     def balance(self, target: np.ndarray) -> list[float]:
         """Weights with which every class counts alike: of class 1 against 0, or of each class."""
@@ -105,16 +155,14 @@ class Outcome:
         return logits.sigmoid() if self.kind == "multilabel" else 1 - survival(logits)
 
     def metrics(self) -> tuple[MetricCollection, str]:
-        """What is measured in training, and the main one."""
+        """What is measured in training, and the main one; NaN where the samples do not define it."""
         if self.kind == "binary":
             return classification_metrics(2), "auroc"
         if self.kind == "multiclass":
             metrics = classification_metrics(max(self.outputs, 2))
             return metrics, "auroc"
         if self.kind == "multilabel":
-            options = {"num_labels": self.outputs, "average": "macro", "ignore_index": -1}
-            known = {"auroc": MultilabelAUROC(**options), "auprc": MultilabelAveragePrecision(**options)}
-            return MetricCollection(known), "auroc"
+            return MetricCollection({"auroc": Ranking("auroc"), "auprc": Ranking("auprc")}), "auroc"
         return MetricCollection({"concordance": Concordance()}), "concordance"
 
     def metric_inputs(self, probabilities: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
@@ -143,6 +191,7 @@ class Concordance(Metric):
         Harrell et al.: Evaluating the yield of medical tests, JAMA 1982.
     """
 
+    needs = "a sample with an event, and one that was observed for longer"
     risk: list[Tensor]
     target: list[Tensor]
 

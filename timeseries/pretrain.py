@@ -11,6 +11,7 @@ References:
     series (STraTS), TKDD 2022, section 3.4 (forecasting a masked window).
 """
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import torch
@@ -97,6 +98,16 @@ class Forecast(nn.Module):
             return occurs, len(score)
         error = (score - target.score[target.valid])[known].square().mean()
         return occurs + error, len(score)
+
+
+def idle_parameters(model: EventModel, forecast: Forecast, pretraining: bool) -> Iterator[nn.Parameter]:
+    """The parameters that a phase does not use: the model's heads in the pretraining, the forecast's after it."""
+    if not pretraining:
+        yield from forecast.parameters()
+        return
+    for name, parameter in model.named_parameters():
+        if name.split(".")[0] not in ENCODER:
+            yield parameter
 
 
 def two_hills(step: int, *, first: int, total: int, warm: tuple[int, int], ratio: float, floor: float) -> float:

@@ -11,6 +11,7 @@ References:
 """
 
 import math
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
@@ -20,9 +21,12 @@ import torch
 from sklearn.isotonic import IsotonicRegression
 from torch import Tensor
 
+from .evaluation import logit
 from .outcomes import Outcome
 
 Method = Literal["temperature", "isotonic"]
+BOUND = math.log(20)  # temperatures are searched from 1/20 to 20
+AT_BOUND = "temperature: the loss is least at the end of what is searched, which calibrates nothing:"
 
 
 @dataclass(frozen=True)
@@ -46,7 +50,14 @@ class Recalibration:
             raise ValueError(f"values: expected one for each of {len(self.logits)} logits, got {len(self.values)}")
 
     @classmethod
-    def fit(cls, method: Method, outcome: Outcome, logits: Tensor, target: Tensor) -> "Recalibration":
+    def fit(
+        cls,
+        method: Method,
+        outcome: Outcome,
+        logits: Tensor,
+        target: Tensor,
+        given: "Recalibration | None" = None,
+    ) -> "Recalibration":
         """Fit on data that were not trained on.
 
         Args:
@@ -54,6 +65,8 @@ class Recalibration:
             outcome: What is predicted.
             logits: Of the model.
             target: As in `EventSamples`.
+            given: The answer where the targets have nothing to fit on, see `Outcome.has_contrast`; the default leaves
+                logits as they are.
 
         Shapes:
             logits: (N, K); target: (N,) or (N, K)
@@ -61,16 +74,34 @@ class Recalibration:
         Raises:
             ValueError: An unknown method, or isotonic for another outcome.
         """
-        if method not in get_args(Method):
-            raise ValueError(f"recalibrate: expected one of {', '.join(get_args(Method))}, got {method!r}")
+        cls.check(method, outcome)
+        if not outcome.has_contrast(target):
+            return given or cls()
         if method == "temperature":
             return cls(fit_temperature(outcome, logits, target))
-        if outcome.kind != "binary":
-            raise ValueError(f"recalibrate: expected 'temperature' for a {outcome.kind} outcome, got 'isotonic'")
         z = logits[:, 0].double().cpu().numpy()
         fitted = IsotonicRegression(y_min=0.0, y_max=1.0, out_of_bounds="clip").fit(z, target.cpu().numpy())
         x, y = fitted.X_thresholds_, fitted.y_thresholds_
         return cls(1.0, tuple(map(float, x)), tuple(map(float, y)))
+
+    @staticmethod
+    def check(method: str, outcome: Outcome) -> None:
+        """Whether a method can be fitted for an outcome.
+
+        Raises:
+            ValueError: It is unknown, or isotonic and the outcome not binary.
+        """
+        if method not in get_args(Method):
+            raise ValueError(f"recalibrate: expected one of {', '.join(get_args(Method))}, got {method!r}")
+        if method == "isotonic" and outcome.kind != "binary":
+            raise ValueError(f"recalibrate: expected 'temperature' for a {outcome.kind} outcome, got 'isotonic'")
+
+    def calibrated(self, logits: Tensor) -> Tensor:
+        """The logits of the calibrated probabilities, of isotonic ones clipped to [1e-7, 1 - 1e-7]."""
+        if not self.logits:
+            return logits / self.temperature
+        z = logit(np.interp(logits[:, :1].double().cpu().numpy(), self.logits, self.values))
+        return torch.from_numpy(z).to(logits.device, torch.float32)
 
     def probabilities(self, outcome: Outcome, logits: Tensor) -> Tensor:
         """Calibrated probabilities, as `Outcome.probabilities` has them."""
@@ -78,6 +109,11 @@ class Recalibration:
             z = logits[:, 0].double().cpu().numpy()
             return torch.from_numpy(np.interp(z, self.logits, self.values)).to(logits.device, torch.float32)
         return outcome.probabilities(logits.float() / self.temperature)
+
+    @property
+    def at_bound(self) -> bool:
+        """Whether the temperature is at an end of what `fit_temperature` searches."""
+        return abs(math.log(self.temperature)) > BOUND - 1e-6
 
     def state(self) -> dict[str, Any]:
         """Plain values for a checkpoint."""
@@ -97,6 +133,9 @@ class Recalibration:
 def fit_temperature(outcome: Outcome, logits: Tensor, target: Tensor, steps: int = 60) -> float:
     """The temperature of the least loss between 1/20 and 20, by golden-section search on its logarithm.
 
+    Warns where the least loss is at one of these bounds, as it is for logits that order the samples without an error,
+    or no better than chance.
+
     Args:
         outcome: What is predicted.
         logits: Of the model.
@@ -109,7 +148,7 @@ def fit_temperature(outcome: Outcome, logits: Tensor, target: Tensor, steps: int
     def loss(log_temperature: float) -> float:
         return float(outcome.loss(z / math.exp(log_temperature), target))
 
-    low, high = -math.log(20), math.log(20)
+    low, high = -BOUND, BOUND
     a, b = high - ratio * (high - low), low + ratio * (high - low)
     at_a, at_b = loss(a), loss(b)
     for _ in range(steps):
@@ -121,4 +160,7 @@ def fit_temperature(outcome: Outcome, logits: Tensor, target: Tensor, steps: int
             low, a, at_a = a, b, at_b
             b = low + ratio * (high - low)
             at_b = loss(b)
-    return math.exp((low + high) / 2)
+    found = math.exp((low + high) / 2)
+    if Recalibration(found).at_bound:
+        warnings.warn(f"{AT_BOUND} {found:.2f}", stacklevel=2)
+    return found

@@ -12,10 +12,10 @@ from typing import Any
 
 import lightning as L
 import yaml
-from lightning.pytorch.callbacks import Callback, EarlyStopping, EMAWeightAveraging
+from lightning.pytorch.callbacks import Callback, EMAWeightAveraging
 from torch import Tensor
 
-from core.training import SafeCheckpointIO
+from core.training import Best, EarlyStop, SafeCheckpointIO
 
 from .data import EventDataModule
 from .ehr import EventClassificationTask
@@ -66,7 +66,7 @@ def train(
     if recipe.get("ema") is not None:
         callbacks.append(EMAWeightAveraging(decay=recipe["ema"]))
     if validate and recipe.get("early_stopping") is not None:
-        callbacks.append(_Stop(patience=recipe["early_stopping"]))
+        callbacks.append(EarlyStop(recipe["early_stopping"]))
     _fit(recipe, task, data, total, callbacks, validate)
     if best is not None and best.state is not None:
         task.load_state_dict(best.state)
@@ -78,6 +78,7 @@ def pretrain(recipe: Mapping[str, Any], data: EventDataModule, path: Path, *, se
     """Run the self-supervised epochs alone and save a checkpoint for `train`."""
     L.seed_everything(seed, verbose=False)
     task = create(recipe, **{**changes, "auxiliary_weight": 0.0})  # no heads that these epochs do not train
+    task.pretraining_alone = True
     trainer = _fit(recipe, task, data, task.pretrain_epochs, [], False)
     path.parent.mkdir(parents=True, exist_ok=True)
     trainer.save_checkpoint(path)
@@ -115,22 +116,11 @@ def _fit(
     return trainer
 
 
-class _Stop(EarlyStopping):
-    """Stops by the task's own main metric, which it has once the data are known."""
-
-    def __init__(self, patience: int) -> None:
-        super().__init__("", patience=patience, mode="max")
-
-    def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Take the metric."""
-        self.monitor = pl_module.monitor
-
-
 class _Best(Callback):
     """Keeps the weights of the best validation, as best.ckpt does on the command line; stands before the averaging."""
 
     def __init__(self) -> None:
-        self.score = float("-inf")
+        self.best = Best()
         self.state: dict[str, Tensor] | None = None
         self.calibration = Recalibration()
         self._seen: dict[str, Tensor] = {}
@@ -140,7 +130,6 @@ class _Best(Callback):
         self._seen = {name: value.detach().clone() for name, value in pl_module.state_dict().items()}
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Keep them where the main metric is better than ever."""
-        score = float(trainer.callback_metrics[pl_module.monitor])
-        if score > self.score:
-            self.score, self.state, self.calibration = score, self._seen, pl_module.calibration
+        """Keep them where the validation is the best one so far."""
+        if isinstance(pl_module, EventClassificationTask) and self.best.takes(trainer, pl_module):
+            self.state, self.calibration = self._seen, pl_module.calibration

@@ -22,7 +22,6 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:.*LeafSpec.*:FutureWarning"),  # lightning 2.6 on torch 2.14
     pytest.mark.filterwarnings("ignore::DeprecationWarning:jsonargparse"),  # lightning's command line
     pytest.mark.filterwarnings("ignore:.*skip_none.*:DeprecationWarning"),
-    pytest.mark.filterwarnings("ignore:No (positive|negative) samples"),
 ]
 
 TINY = {"dim": 8, "depth": 1, "heads": 2, "summary_hidden": 8, "dropout": 0.0, "summary_dropout": 0.0}
@@ -107,6 +106,7 @@ def test_pretraining_sees_no_target(tmp_path):
     for one in (given, flipped):
         torch.manual_seed(0)
         model = task(pretrain_epochs=2, recalibrate=None)
+        model.pretraining_alone = True
         fitted(tmp_path, model, given_data(one), 2)
         states.append(model.state_dict())
     assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
@@ -130,7 +130,7 @@ def test_learning_rate_has_two_hills(tmp_path):
 
 def test_early_stopping_waits_for_the_outcome(tmp_path):
     stop = EarlyStopping("val/auroc", mode="max", patience=1)
-    model = task(pretrain_epochs=4, lr=1e-9, pretrain_lr=1e-9)
+    model = task(pretrain_epochs=4, lr=1e-9, pretrain_lr=1e-9, recalibrate=None)
     trainer = fitted(tmp_path, model, given_data(drawn(100)), 12, callbacks=[stop])
     assert 4 < trainer.current_epoch < 12  # nothing is learned: it stops, but only after the pretraining
 
@@ -228,7 +228,7 @@ def test_from_the_command_line_to_a_table(tmp_path, monkeypatch):
 def test_a_trained_model_numbers_new_data_as_in_training(tmp_path):
     """Codes in another order, and one that it has never seen: the same answers for the same events."""
     given = drawn(100)
-    model = task()
+    model = task(recalibrate=None)
     fitted(tmp_path, model, given_data(given, unseen="ignore"), 1)
     order = ("zz", "c", "b", "a")
     names = [given.codes[k] for k in given.code]
@@ -284,7 +284,7 @@ def test_best_validation_is_kept(tmp_path):
     val = data.samples["val"]
     logits = model.logits_of(val).logits
     assert model.calibration.temperature != 1.0
-    best = next(callback for callback in model.trainer.callbacks if hasattr(callback, "state")).score
+    best = next(callback for callback in model.trainer.callbacks if hasattr(callback, "state")).best.score
     assert roc_auc_score(val.target, logits[:, 0].numpy()) == pytest.approx(best, abs=1e-6)
     assert not model.training
 
@@ -320,3 +320,111 @@ def test_recipes_are_laid_over(tmp_path):
     recipe = {"model": {"init_args": {"architecture": {"dim": 8, "heads": 2}, "lr": 0.1}}}
     made = create(recipe, architecture={"heads": 4}, lr=0.2)
     assert made.architecture == {"dim": 8, "heads": 4} and made.lr == 0.2
+
+
+def evaluated(model, data):
+    trainer = L.Trainer(
+        logger=False, accelerator="cpu", devices=1, enable_progress_bar=False, enable_model_summary=False
+    )
+    return trainer.test(model, data, verbose=False)[0]
+
+
+def test_new_data_are_scored_by_the_names_of_their_classes(tmp_path):
+    given = drawn(200)
+    level = (given.target + (np.arange(200) % 3 == 0)).astype(np.float32)
+    named = type(given)(
+        **{**vars(given), "target": level, "kind": "multiclass", "target_names": ("high", "low", "mid")}
+    )
+    model = task(recalibrate=None)
+    fitted(tmp_path, model, given_data(named), 3)
+    expected = evaluated(model, given_data(named))
+    order = ("mid", "high", "low")
+    number = np.array([1, 2, 0], dtype=np.float32)  # of high, low, mid in that order
+    turned = type(given)(**{**vars(named), "target": number[level.astype(int)], "target_names": order})
+    data = given_data(turned)
+    assert evaluated(model, data) == expected
+    assert data.target_names == ("high", "low", "mid") == data.samples["test"].target_names
+    assert data.raw.target_names == order  # what was read is not changed
+    strange = type(given)(**{**vars(named), "target_names": ("high", "low", "none")})
+    with pytest.raises(ValueError, match=r"target_names: expected .*the data have 'none'"):
+        evaluated(model, given_data(strange))
+
+
+def test_the_labels_of_new_data_may_stand_in_another_order(tmp_path):
+    given = drawn(200)
+    table = np.stack([given.target, (np.arange(200) % 3 == 0).astype(np.float32)], 1)
+    named = type(given)(**{**vars(given), "target": table, "kind": "multilabel", "target_names": ("p", "q")})
+    model = task(recalibrate=None)
+    fitted(tmp_path, model, given_data(named), 3)
+    turned = type(given)(**{**vars(named), "target": table[:, ::-1].copy(), "target_names": ("q", "p")})
+    assert evaluated(model, given_data(turned)) == evaluated(model, given_data(named))
+
+
+def test_one_label_and_one_that_nobody_knows(tmp_path):
+    given = drawn(160)
+    single = {"target": given.target[:, None], "kind": "multilabel", "target_names": ("p",)}
+    one = type(given)(**{**vars(given), **single})
+    model = task(recalibrate=None)
+    assert fitted(tmp_path, model, given_data(one), 8).callback_metrics["val/auroc"] > 0.6
+    unknown = np.where(np.arange(160) < 96, np.arange(160) % 2, np.nan)  # in training alone
+    table = np.stack([given.target, unknown], 1).astype(np.float32)
+    two = type(given)(**{**vars(given), "target": table, "kind": "multilabel"})
+    model = task(recalibrate=None)
+    assert fitted(tmp_path, model, given_data(two), 8).callback_metrics["val/auroc"] > 0.6
+
+
+def test_a_validation_of_one_class_has_no_metric_and_no_calibration(tmp_path):
+    given = drawn(120)
+    target = given.target.copy()
+    target[72:96] = 1
+    model = task(temperature=1.4)
+    with pytest.warns(UserWarning, match=r"val/auroc.*validation part does not have .*two classes"):
+        trainer = fitted(tmp_path, model, given_data(type(given)(**{**vars(given), "target": target})), 2)
+    assert np.isnan(float(trainer.callback_metrics["val/auroc"]))
+    assert model.calibration.temperature == 1.4
+
+
+def test_a_temperature_at_its_bound_is_told_at_the_end(tmp_path):
+    given = drawn(100)
+    target = given.target.copy()
+    val = np.arange(60, 80)
+    target[val] = 1 - target[val]  # what was learned is wrong there
+    with pytest.warns(UserWarning, match=r"temperature: the loss is least .* 20\.00 after the best validation"):
+        fitted(tmp_path, task(), given_data(type(given)(**{**vars(given), "target": target})), 8)
+
+
+def test_training_needs_a_training_part(tmp_path):
+    with pytest.raises(
+        ValueError, match=r"^Fixed: expected a training part to train on, got none; all_test leaves none"
+    ):
+        fitted(tmp_path, task(), given_data(drawn(60), all_test=True), 1)
+    with pytest.raises(ValueError, match="Fixed: expected a training part to know the model by"):
+        evaluated(task(), given_data(drawn(60), all_test=True))
+
+
+def test_isotonic_is_refused_before_training(tmp_path):
+    given = drawn(60)
+    classes = type(given)(**{**vars(given), "kind": "multiclass"})
+    began = []
+
+    class Watch(L.Callback):
+        def on_train_start(self, *_):
+            began.append(True)
+
+    with pytest.raises(ValueError, match="recalibrate: expected 'temperature' for a multiclass"):
+        fitted(tmp_path, task(recalibrate="isotonic"), given_data(classes), 1, callbacks=[Watch()])
+    assert not began
+
+
+def test_samples_must_be_in_the_models_names(tmp_path):
+    given = drawn(60)
+    model = task(recalibrate=None)
+    data = given_data(given)
+    fitted(tmp_path, model, data, 1)
+    mine = data.samples["test"]
+    with pytest.raises(ValueError, match="codes: expected 'b' at place 1, as the model learned, got 'c'"):
+        model.logits_of(type(mine)(**{**vars(mine), "codes": ("a", "c", "b")}))
+    with pytest.raises(ValueError, match="codes: expected 3, as the model learned, got 4"):
+        model.encode(type(mine)(**{**vars(mine), "codes": (*mine.codes, "d")}))
+    with pytest.raises(ValueError, match="static_names: expected 'age' at place 0, as the model learned, got 'weight'"):
+        model.encode(type(mine)(**{**vars(mine), "static_names": ("weight",)}))

@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -156,3 +157,69 @@ def test_recalibration_by_hand_and_refusals():
         Recalibration(0.0)
     with pytest.raises(ValueError, match="values"):
         Recalibration(1.0, (1.0,), ())
+
+
+def test_a_constant_target_leaves_what_was_given_and_a_bound_is_told():
+    z = torch.tensor([[2.0], [-1.0], [0.5]])
+    given = Recalibration(1.3)
+    for method in ("temperature", "isotonic"):
+        assert Recalibration.fit(method, BINARY, z, torch.ones(3), given) == given
+        assert Recalibration.fit(method, BINARY, z, torch.zeros(3)) == Recalibration()
+    labels = Outcome("multilabel", ("p", "q"))
+    assert Recalibration.fit("temperature", labels, z.expand(3, 2), torch.tensor([[1.0, NAN]] * 3), given) == given
+    timed = Outcome("time_to_event", ("x", "y"), (1.0, 2.0))
+    assert Recalibration.fit("temperature", timed, z.expand(3, 2), torch.tensor([[9.0, 0.0]] * 3), given) == given
+    with pytest.warns(UserWarning, match=r"temperature: the loss is least .* 0\.05"):
+        fit_temperature(BINARY, z, torch.tensor([1.0, 0.0, 1.0]))
+    with pytest.warns(UserWarning, match=r"temperature: the loss is least .* 20\.00"):
+        fit_temperature(BINARY, z, torch.tensor([0.0, 1.0, 0.0]))
+
+
+CLASSES = Outcome("multiclass", ("high", "low", "mid"))
+LABELS = Outcome("multilabel", ("p", "q"))
+
+
+def test_classes_and_labels_go_by_their_names():
+    some = samples([[]] * 4, [0, 1, NAN, 1], kind="multiclass", target_names=("low", "mid"))
+    ours = CLASSES.adapt(some)
+    assert np.array_equal(ours.target, [1, 2, NAN, 2], equal_nan=True) and ours.target_names == CLASSES.names
+    assert CLASSES.adapt(ours) is ours
+    table = [[1, 0], [NAN, 1]]
+    turned = LABELS.adapt(samples([[]] * 2, table, kind="multilabel", target_names=("q", "p")))
+    assert np.array_equal(turned.target, [[0, 1], [1, NAN]], equal_nan=True) and turned.target_names == ("p", "q")
+    one = LABELS.adapt(samples([[]] * 2, [[1], [0]], kind="multilabel", target_names=("q",)))
+    assert np.array_equal(one.target, [[NAN, 1], [NAN, 0]], equal_nan=True)
+    died = samples([[]] * 2, [0, 1], target_names=("died",))
+    assert BINARY.adapt(died) is died
+
+
+def test_numbers_are_names_where_there_are_none():
+    numbered = Outcome("multiclass", ("0", "1", "2"))
+    bare = samples([[]] * 3, [2, 1, 0], kind="multiclass")
+    assert numbered.adapt(bare).target.tolist() == [2, 1, 0]
+    with pytest.raises(ValueError, match=r"target_names: .*high, low, mid.*the data have '0'"):
+        CLASSES.adapt(bare)
+    assert BINARY.adapt(samples([[]] * 2, [0, 1])).target.tolist() == [0, 1]
+    assert Outcome("binary", ("1",)).adapt(samples([[]] * 2, [0, 1], target_names=("x",))).target.tolist() == [0, 1]
+
+
+@pytest.mark.parametrize(
+    ("outcome", "target", "names", "strange"),
+    [
+        (CLASSES, [0, 1], ("low", "none"), "none"),
+        (Outcome("multiclass", ("0", "1")), [0, 2], (), "2"),
+        (LABELS, [[0, 1], [1, 0]], ("p", "r"), "r"),
+        (BINARY, [0, 1], ("sepsis",), "sepsis"),
+    ],
+)
+def test_what_the_model_does_not_know_is_named(outcome, target, names, strange):
+    held = samples([[]] * 2, target, kind=outcome.kind, target_names=names)
+    with pytest.raises(ValueError, match=f"target_names: expected .*the data have '{strange}'"):
+        outcome.adapt(held)
+    unknown = replace(held, target=np.full_like(held.target, np.nan))
+    assert np.isnan(outcome.adapt(unknown).target).all()  # to be predicted: no target can be mistaken
+
+
+def test_the_other_kind_is_refused():
+    with pytest.raises(ValueError, match="kind: the model predicts a binary outcome, the data have multiclass"):
+        BINARY.adapt(samples([[]] * 2, [0, 1], kind="multiclass"))

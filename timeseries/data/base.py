@@ -14,6 +14,7 @@ from core.training.runs import RunFolder
 from core.training.sampling import BatchKeys
 
 from ..batches import EventDataset, LengthKeys, pad
+from ..outcomes import Outcome
 from ..samples import EventSamples, Kind
 from ..splits import PARTS, Split, subject_split
 from ..trained_on import KEY, Overlap, TrainedOn
@@ -271,6 +272,16 @@ class EventDataModule(DataModule, ABC):
         outside = len(raw) - sum(len(getattr(split, part)) for part in PARTS)
         self.reports = (*reports, SplitReport(f"split by subject: {split}", outside, unseen, self.unseen))
 
+    def use_outcome(self, outcome: Outcome) -> None:
+        """Put the targets of all parts into the order of a model's outcome: classes and labels go by their names."""
+        self._ready()
+        assert self.whole is not None
+        self.whole = outcome.adapt(self.whole)
+        self.samples = {part: outcome.adapt(samples) for part, samples in self.samples.items()}
+        for part, dataset in zip(PARTS, (self.train_set, self.val_set, self.test_set), strict=True):
+            if isinstance(dataset, EventDataset):
+                dataset.samples = self.samples[part]
+
     @property
     def codes(self) -> tuple[str, ...]:
         """The vocabulary in use."""
@@ -293,7 +304,9 @@ class EventDataModule(DataModule, ABC):
     @property
     def target_names(self) -> tuple[str, ...]:
         """Names of the classes (binary: of class 1 alone) or labels."""
-        return self._ready()[0].target_names
+        self._ready()
+        assert self.whole is not None
+        return self.whole.target_names
 
     def names_of(self, index: torch.Tensor) -> list[str]:
         """Identifiers of items, by their `index`."""
