@@ -21,7 +21,6 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:.*LeafSpec.*:FutureWarning"),  # lightning 2.6 on torch 2.14
     pytest.mark.filterwarnings("ignore::DeprecationWarning:jsonargparse"),
     pytest.mark.filterwarnings("ignore:.*skip_none.*:DeprecationWarning"),
-    pytest.mark.filterwarnings("ignore:No (positive|negative) samples"),
 ]
 
 TINY = {"hidden": 4, "heads": 2, "dropout": 0.0, "attention_dropout": 0.0}

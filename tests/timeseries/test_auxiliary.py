@@ -18,7 +18,6 @@ from .test_ehr import fitted, given_data, task
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:.*LeafSpec.*:FutureWarning"),  # lightning 2.6 on torch 2.14
-    pytest.mark.filterwarnings("ignore:No (positive|negative) samples"),
 ]
 
 
