@@ -82,7 +82,7 @@ class Outcome:
             return samples
         if self.kind == "binary":
             if names and self.names != UNNAMED and not np.isnan(target).all():
-                raise self._strange(names[0])
+                raise ValueError(f"{self._strange(names[0])}; if it is the same outcome, call it so in the labels, too")
             return samples
         label = self.kind == "multilabel"
         known = ~np.isnan(target)

@@ -233,7 +233,7 @@ def trainer(folder: Path) -> L.Trainer:
 
 
 def test_from_python_the_same_is_refused(tmp_path: Path) -> None:
-    task = EventClassificationTask(architecture=TINY, baselines=False)
+    task = EventClassificationTask(architecture=TINY, baselines=False, recalibrate=None)
     one = trainer(tmp_path)
     one.fit(task, held())
     one.save_checkpoint(tmp_path / "one.ckpt")
