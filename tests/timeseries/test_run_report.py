@@ -27,7 +27,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("report")
     path, labels = write_table(folder, 80)
     architecture = {"dim": 8, "depth": 1, "heads": 2, "summary_hidden": 8}
-    model = {"architecture": architecture, "baselines": False, "lr": 0.01}
+    model = {"architecture": architecture, "baselines": False, "lr": 0.01, "recalibrate": None}
     data = {"path": str(path), "labels": str(labels), "split_seed": 3}
     entries = {
         "model": {"class_path": "EventClassificationTask", "init_args": model},

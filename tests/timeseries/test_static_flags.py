@@ -50,7 +50,7 @@ def meds(folder: Path, keep: list[str] | None = None, **options: object) -> Meds
 
 
 def predicted(model: EventClassificationTask, data: EventDataModule) -> dict[str, tuple[float, float]]:
-    """Logit and probability of every subject in the data; a fitted temperature can make all probabilities 0 or 1."""
+    """Logit and probability of every subject in the data."""
     data.setup("predict")
     assert model.vocabulary is not None
     data.use_vocabulary(model.vocabulary)
@@ -63,7 +63,7 @@ def predicted(model: EventClassificationTask, data: EventDataModule) -> dict[str
 def test_a_subject_alone_is_predicted_as_among_all_others(tmp_path: Path, make: object) -> None:
     L.seed_everything(0, verbose=False)
     data = make(tmp_path / "all")  # type: ignore[operator]
-    task = EventClassificationTask(architecture=TINY, baselines=False, lr=0.01)
+    task = EventClassificationTask(architecture=TINY, baselines=False, lr=0.01, recalibrate=None)
     trainer = L.Trainer(
         default_root_dir=tmp_path, max_epochs=2, accelerator="cpu", devices=1, logger=False,
         enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False, num_sanity_val_steps=0,
