@@ -18,6 +18,7 @@ from .ehr import EventClassificationTask
 from .outcomes import Outcome
 from .recalibration import Recalibration
 from .samples import EventSamples
+from .trained_on import KEY, TrainedOn
 
 
 class EventEnsemble:
@@ -78,4 +79,6 @@ def load_task(path: str | Path) -> EventClassificationTask:
     task.load_state_dict(checkpoint["state_dict"])
     if "calibration" in checkpoint:
         task.calibration = Recalibration.from_state(checkpoint["calibration"])
+    if KEY in checkpoint:
+        task.trained_on = TrainedOn.from_state(checkpoint[KEY])
     return task.eval()

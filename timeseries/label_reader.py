@@ -10,12 +10,12 @@ import pyarrow as pa
 
 from core.training.errors import nearest
 
+from .cells import WORDS_FOR_NOTHING
 from .clocks import Clockwork
 from .cohort import Labels, iso
 from .events import Clock
 from .samples import Kind
 from .table_files import Rows, columns_of, find_tables, read_rows
-from .table_reader import WORDS_FOR_NOTHING
 
 ROLES = ("subject", "prediction_time", "target", "duration")
 _TRUTH = {"true": 1.0, "false": 0.0}

@@ -12,7 +12,6 @@ import pyarrow.compute as pc
 
 from core.training.errors import nearest
 
-from .cells import WORDS_FOR_NOTHING as WORDS_FOR_NOTHING
 from .cells import is_text, values, without_words
 from .clocks import Clockwork
 from .events import NONE, Clock, Columns, EventRecords, assemble

@@ -12,7 +12,7 @@ import torch
 
 from core.training import read_checkpoint
 from core.training.cli import main
-from timeseries import EventClassificationTask, EventSamples, EventTable
+from timeseries import EventClassificationTask, EventSamples, EventTable, load_task
 from timeseries.data import EventDataModule, LoadedEvents
 from timeseries.data.compare import differing_rules
 
@@ -247,6 +247,8 @@ def test_from_python_the_same_is_refused(tmp_path: Path) -> None:
     fresh = EventClassificationTask(**options)
     with pytest.raises(ValueError, match="test: of the 60 subjects of the test part, 42 trained"):
         trainer(tmp_path).test(fresh, held(all_test=True), ckpt_path=tmp_path / "one.ckpt", verbose=False)
+    with pytest.raises(ValueError, match="test: of the 60 subjects of the test part, 42 trained"):
+        trainer(tmp_path).test(load_task(tmp_path / "one.ckpt"), held(all_test=True), verbose=False)
     with pytest.raises(ValueError, match="ckpt_path: the run that is resumed trained on 42 subjects"):
         trainer(tmp_path).fit(EventClassificationTask(**options), held(split_seed=3), ckpt_path=tmp_path / "one.ckpt")
     data = held(all_test=True, allow_overlap=True)
