@@ -2,6 +2,7 @@
 
     python benchmarks/timeseries_physionet.py DIR                 train on set a, test on set b, every seed and variant
     python benchmarks/timeseries_physionet.py DIR --folds 5       choose inside set a: 5-fold validation, set b unread
+    python benchmarks/timeseries_physionet.py DIR --whole         the first two variants, each model trained in one run
     python benchmarks/timeseries_physionet.py DIR --docs          and write the tables into docs/timeseries.md
 
 The recipe is configs/timeseries/physionet2012.yaml. Variants that differ only behind the encoder share the
@@ -86,15 +87,24 @@ class Bench:
         recipe: See `read_recipe`.
         fold: Of set a, judged in place of set b.
         folds: How many there are.
+        whole: Train each model in one run, as the configuration does, instead of sharing the self-supervised epochs.
     """
 
-    def __init__(self, root: str, out: Path, recipe: dict[str, Any], fold: int | None = None, folds: int = 5) -> None:
+    def __init__(
+        self,
+        root: str,
+        out: Path,
+        recipe: dict[str, Any],
+        fold: int | None = None,
+        folds: int = 5,
+        whole: bool = False,
+    ) -> None:
         test = "b" if fold is None else None
         self.data = PhysioNet2012(root, train="a", test=test, fold=fold, folds=folds, val_fraction=0.0)
         self.data.batch_size = recipe["data"]["init_args"]["batch_size"]
         self.data.setup()
         self.recipe, self.fingerprint = recipe, f"{self.data.fingerprint()} fold {fold} of {folds}"
-        self.out = out
+        self.out, self.whole = out, whole
 
     def path(self, what: str, name: str, seed: int, options: Any) -> Path:
         """Where a result is kept: its name, and a hash of all that it depends on."""
@@ -111,7 +121,7 @@ class Bench:
 
     def file(self, name: str, seed: int) -> Path:
         """Where a variant with a seed is kept."""
-        return self.path("model", name, seed, VARIANTS[name][0]).with_suffix(".npz")
+        return self.path("whole" if self.whole else "model", name, seed, VARIANTS[name][0]).with_suffix(".npz")
 
     def trained(self, name: str, seed: int) -> Trained:
         """A variant with a seed."""
@@ -121,8 +131,11 @@ class Bench:
             return Trained(kept["logits"], kept["half_lives"], int(kept["parameters"]), float(kept["seconds"]))
         start = time.perf_counter()
         self.data.seed = seed
-        first, waited = (None, 0.0) if changes.get("pretrain_epochs") == 0 else self.pretrained(changes, seed)
-        epochs = self.recipe["trainer"]["max_epochs"] - self.recipe["model"]["init_args"]["pretrain_epochs"]
+        untaught = changes.get("pretrain_epochs") == 0
+        first, waited = (None, 0.0) if untaught or self.whole else self.pretrained(changes, seed)
+        epochs = self.recipe["trainer"]["max_epochs"]
+        if untaught or first is not None:
+            epochs -= self.recipe["model"]["init_args"]["pretrain_epochs"]
         task = train(self.recipe, self.data, seed=seed, pretrained=first, epochs=epochs, **changes)
         logits = task.logits_of(self.data.samples["test"]).logits[:, 0].numpy()
         half_lives = np.zeros((0, 0)) if task.model.half_lives is None else task.model.half_lives.numpy()
@@ -209,7 +222,7 @@ def half_life_table(models: list[Trained], start: list[float]) -> str:
 
 def judge(arguments: argparse.Namespace, recipe: dict[str, Any]) -> str:
     """Everything on set b."""
-    bench = Bench(arguments.root, arguments.out, recipe)
+    bench = Bench(arguments.root, arguments.out, recipe, whole=arguments.whole)
     test = bench.data.samples["test"]
     lines = [
         f"attention-suite {__version__}, python {sys.version.split()[0]}, torch {torch.__version__}, "
@@ -282,6 +295,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("root", help="folder with set-a, set-b and their outcomes")
     parser.add_argument("--folds", type=int, default=0, help="validate inside set a instead of testing on set b")
+    parser.add_argument("--whole", action="store_true", help="each model in one run, as the configuration trains it")
     parser.add_argument("--seeds", type=int, default=None, help="at most so many; default: all, with --folds 1")
     parser.add_argument("--variants", nargs="*", choices=list(VARIANTS), help="only these")
     parser.add_argument("--kept", action="store_true", help="train nothing: report the models that are kept already")
@@ -290,13 +304,17 @@ def main() -> None:
     parser.add_argument("--docs", action="store_true", help="write the tables into docs/timeseries.md")
     arguments = parser.parse_args()
     arguments.seeds = arguments.seeds or (1 if arguments.folds else 5)
+    if arguments.whole and arguments.folds:
+        parser.error("--whole: expected set b to test on, got --folds")
+    arguments.variants = arguments.variants or ([FUSED, ALONE] if arguments.whole else None)
+    block = "validation" if arguments.folds else "whole" if arguments.whole else "physionet"
     arguments.out.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(1)
     page = (choose if arguments.folds else judge)(arguments, read_recipe(CONFIG))
     print(f"\n{page}")
-    (arguments.out / ("validation.md" if arguments.folds else "test.md")).write_text(page + "\n", encoding="utf-8")
+    (arguments.out / f"{block}.md").write_text(page + "\n", encoding="utf-8")
     if arguments.docs:
-        rewrite(PAGE, "validation" if arguments.folds else "physionet", page)
+        rewrite(PAGE, block, page)
 
 
 if __name__ == "__main__":
