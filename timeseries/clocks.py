@@ -59,10 +59,8 @@ class Clockwork:
         Raises:
             ValueError: A time is on another clock than those before it, or is no time.
         """
+        column = self.parse(column, where)
         kind = column.type
-        if is_text(kind):
-            column = self._parse(column, where)
-            kind = column.type
         if pa.types.is_null(kind) or column.null_count == len(column):
             return np.full(len(column), np.nan)
         if is_number(kind):
@@ -92,8 +90,10 @@ class Clockwork:
                 "several kinds cannot be compared"
             )
 
-    def _parse(self, column: pa.Array, where: Callable[[int], str]) -> pa.Array:
-        """Text as numbers or timestamps, whichever all of it is."""
+    def parse(self, column: pa.Array, where: Callable[[int], str]) -> pa.Array:
+        """Text as numbers or timestamps, whichever all of it is; what is no text stays as it is. See `hours`."""
+        if not is_text(column.type):
+            return column
         found = _cast(column)
         if found is not None:
             return found

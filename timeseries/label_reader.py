@@ -85,8 +85,9 @@ def read_labels(
         places.append(Rows(rows.path, rows.first, rows.batch.select([])))
         subjects += _subjects(rows, needed[0])
         if prediction_time is None:
-            times.append(_hours(clockwork, rows, needed[1]))
-            stamps.append(_stamps(rows.batch.column(needed[1]), clockwork.clock or "relative"))
+            column = clockwork.parse(rows.batch.column(needed[1]), rows.where)
+            times.append(_hours(clockwork, column, rows, needed[1]))
+            stamps.append(_stamps(column, clockwork.clock or "relative"))
         block = np.full((rows.batch.num_rows, len(outcome)), np.nan)
         for k, name in enumerate(outcome):
             if name in there:
@@ -218,15 +219,15 @@ def _subjects(rows: Rows, column: str) -> list[str]:
     return words
 
 
-def _hours(clockwork: Clockwork, rows: Rows, column: str, may_lack: bool = False) -> np.ndarray:
-    hours = clockwork.hours(rows.batch.column(column), rows.where)
+def _hours(clockwork: Clockwork, column: pa.Array, rows: Rows, name: str, may_lack: bool = False) -> np.ndarray:
+    hours = clockwork.hours(column, rows.where)
     if np.isnan(hours).any() and not may_lack:
-        raise ValueError(f"{rows.where(int(np.isnan(hours).argmax()))}: expected a time in {column!r}, got nothing")
+        raise ValueError(f"{rows.where(int(np.isnan(hours).argmax()))}: expected a time in {name!r}, got nothing")
     return hours
 
 
 def _durations(clockwork: Clockwork, rows: Rows, column: str, subject: str, may_lack: bool) -> np.ndarray:
-    hours = _hours(clockwork, rows, column, may_lack)
+    hours = _hours(clockwork, rows.batch.column(column), rows, column, may_lack)
     if (hours < 0).any():
         row = int((hours < 0).argmax())
         got, of = (rows.batch.column(name)[row] for name in (column, subject))
@@ -237,11 +238,11 @@ def _durations(clockwork: Clockwork, rows: Rows, column: str, subject: str, may_
 
 
 def _stamps(column: pa.Array, clock: Clock) -> np.ndarray:
-    """Prediction times that the clockwork took, as they are written: numbers, or timestamps in ISO 8601."""
+    """Prediction times that the clockwork has parsed, as they are written: numbers, or timestamps in ISO 8601."""
     if clock == "relative":
         return column.cast(pa.float64()).to_numpy(zero_copy_only=False)
-    if not pa.types.is_timestamp(column.type):
-        column = column.cast(pa.timestamp("us", "UTC" if clock == "utc" else None))
+    if pa.types.is_date(column.type):
+        column = column.cast(pa.timestamp("us"))
     return iso(column.to_numpy(zero_copy_only=False), clock)
 
 

@@ -193,3 +193,14 @@ def test_options_and_durations_are_checked(tmp_path: Path) -> None:
         read_labels(path, kind="time_to_event")
     with pytest.raises(ValueError, match="classes: expected every class once, got 'x' twice"):
         read_labels(path, kind="multiclass", classes=["y", "x", "x"])
+
+
+def test_text_times_of_labels_are_those_of_events(tmp_path):
+    """White space around them and digits below the microsecond, as `Clockwork` takes them."""
+    path = tmp_path / "labels.csv"
+    path.write_text("subject,prediction_time,target\na, 2020-01-01T00:00:00.123456789,1\nb,2020-01-02 00:00:00,0\n")
+    labels = read_labels(path)
+    assert labels.stamps.tolist() == ["2020-01-01T00:00:00.123456", "2020-01-02T00:00:00"]
+    assert labels.clock == "naive" and labels.prediction_time[1] - labels.prediction_time[0] == pytest.approx(
+        24, abs=1e-4
+    )
