@@ -18,7 +18,7 @@ from sklearn.metrics import average_precision_score, brier_score_loss, roc_auc_s
 
 from core.training.pages import rewrite
 from timeseries import EventDataModule, Nafld, PhysioNet2012
-from timeseries.tabular import TabularBaselines
+from timeseries.ehr.baselines.tabular import TabularBaselines
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "events.md"
 

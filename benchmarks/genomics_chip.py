@@ -35,8 +35,8 @@ from core import __version__
 from core.training.files import replacing, write_text
 from core.training.pages import rewrite
 from genomics import MotifDetectionTask, PlantedMotifs, SequenceClassification
-from genomics.baselines import kmer_regression, matrix_scan
-from genomics.data.batch import SequenceDataset, collate
+from genomics.detection.baselines import kmer_regression, matrix_scan
+from genomics.detection.data.batch import SequenceDataset, collate
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "demos"))

@@ -24,7 +24,7 @@ from core import __version__
 from core.training.files import write_text
 from core.training.pages import rewrite
 from genomics import SequenceClassification
-from genomics.baselines import kmer_regression
+from genomics.detection.baselines import kmer_regression
 from genomics.sequences import Rules, read_sequences
 
 ARCHITECTURES = {"attention": "attention, pooling heads", "cnn": "CNN"}

@@ -30,7 +30,7 @@ import torch_geometric
 import graphs
 from core import __version__
 from core.training.pages import rewrite
-from graphs.baselines import label_propagation, logistic_regression
+from graphs.nodes.baselines import label_propagation, logistic_regression
 
 RATES = (0.005, 0.01)
 OURS = "ours: "

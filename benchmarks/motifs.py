@@ -16,10 +16,10 @@ from collections.abc import Callable
 import numpy as np
 from Bio.Seq import Seq
 
-from genomics.motif_compare import MotifDatabase
-from genomics.motif_files import jaspar, read_motifs
-from genomics.motif_scan import scan
-from genomics.motifs import Motif
+from genomics.motifs.comparing import MotifDatabase
+from genomics.motifs.files import jaspar, read_motifs
+from genomics.motifs.matrices import Motif
+from genomics.motifs.scanning import scan
 
 TOMTOM = {
     "bab1_FlyReg": (0, "-", 0.000286511),

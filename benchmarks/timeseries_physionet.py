@@ -26,12 +26,12 @@ import torch
 from core import __version__
 from core.training.pages import rewrite
 from timeseries import PhysioNet2012
-from timeseries.evaluation import binary_scores, difference_intervals, logit, score_intervals
-from timeseries.outcomes import Outcome
-from timeseries.recalibration import fit_temperature
-from timeseries.recipe import pretrain, read_recipe, train
-from timeseries.report import markdown
-from timeseries.tabular import TabularBaselines
+from timeseries.ehr.baselines.tabular import TabularBaselines
+from timeseries.ehr.recipe import pretrain, read_recipe, train
+from timeseries.probabilities.evaluation import binary_scores, difference_intervals, logit, score_intervals
+from timeseries.probabilities.outcomes import Outcome
+from timeseries.probabilities.recalibration import fit_temperature
+from timeseries.probabilities.report import markdown
 
 ROOT = Path(__file__).resolve().parent.parent
 CONFIG = ROOT / "configs" / "timeseries" / "physionet2012.yaml"

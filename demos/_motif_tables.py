@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from genomics.extract import HeadMotif
-from genomics.extract_report import is_found
-from genomics.motif_compare import Match
-from genomics.sites import Agreement
+from genomics.motifs.comparing import Match
+from genomics.sites.extract import HeadMotif
+from genomics.sites.extract_report import is_found
+from genomics.sites.records import Agreement
 
 Rows = dict[str, Agreement]
 """What called the sites, and how they agree with the planted ones."""

@@ -47,19 +47,19 @@ from sklearn.metrics import roc_auc_score
 from core import __version__
 from core.training.files import write_text
 from core.training.pages import rewrite
-from genomics.baselines import kmer_regression, matrix_scan
-from genomics.calling import call_sites, sites_of_model
-from genomics.data.planting import transition_matrix
-from genomics.extract import HeadMotif, Recipe, extract_motifs, random_control
-from genomics.extract_report import draw_heads, heads_table, write_heads
-from genomics.motif_compare import MotifDatabase
-from genomics.motif_files import jaspar, write_motifs
-from genomics.motif_scan import scan
-from genomics.mutagenesis import HeadEffect, mutate_sites, site_profile
-from genomics.peaks import find_peaks
-from genomics.refine import Refined, refine
-from genomics.site_model import SiteModel
-from genomics.sites import Site, agreement, write_sites
+from genomics.detection.baselines import kmer_regression, matrix_scan
+from genomics.detection.data.planting import transition_matrix
+from genomics.motifs.comparing import MotifDatabase
+from genomics.motifs.files import jaspar, write_motifs
+from genomics.motifs.scanning import scan
+from genomics.motifs.site_model import SiteModel
+from genomics.sites.calling import call_sites, sites_of_model
+from genomics.sites.extract import HeadMotif, Recipe, extract_motifs, random_control
+from genomics.sites.extract_report import draw_heads, heads_table, write_heads
+from genomics.sites.mutagenesis import HeadEffect, mutate_sites, site_profile
+from genomics.sites.peaks import find_peaks
+from genomics.sites.records import Site, agreement, write_sites
+from genomics.sites.refining import Refined, refine
 
 PAGE = runs.ROOT / "docs" / "motifs.md"
 KIN = {"YY1": ("ZFP42", "YY2")}

@@ -26,8 +26,8 @@ from torch_geometric.data import Data
 from torch_geometric.datasets import KarateClub
 
 from core.training import hash_arrays
-from graphs.receptive import hop_distances
-from graphs.structure import in_degree
+from graphs.layers.receptive import hop_distances
+from graphs.layers.structure import in_degree
 
 MODELS: dict[str, dict[str, Any]] = {
     "GAT": {"conv": "gat"},

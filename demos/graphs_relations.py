@@ -24,8 +24,8 @@ from _graphs import mean_sd, table, versions
 
 from core.training import hash_arrays
 from core.training.pages import rewrite
-from graphs import pictures
-from graphs.breadth import (
+from graphs.supply import figures as pictures
+from graphs.supply.breadth import (
     BreadthModel,
     Samples,
     SupplierGroups,
@@ -35,8 +35,8 @@ from graphs.breadth import (
     train_breadth,
     unexplained,
 )
-from graphs.economy import RELATIONS
-from graphs.relations import Matching, match_heads, relation_mass, without_relation
+from graphs.supply.economy import RELATIONS
+from graphs.supply.relations import Matching, match_heads, relation_mass, without_relation
 
 PAGE = Path(__file__).parents[1] / "docs" / "supply-chains.md"
 FEATURES, HEADS = 8, (1, 2, 3, 4)

@@ -27,10 +27,12 @@ from torch import Tensor
 
 from core.training import hash_arrays
 from core.training.pages import rewrite
-from graphs import Economy, InputOutputData, SupplyChainTask, SyntheticEconomy, exact, input_output, pictures, shocks
-from graphs.economy import FlowEdges
-from graphs.receptive import hop_distances
-from graphs.scores import greatest_beyond, log_scores, r2_by_hop, r_squared
+from graphs import Economy, InputOutputData, SupplyChainTask, SyntheticEconomy
+from graphs.layers.receptive import hop_distances
+from graphs.supply import exact, input_output, shocks
+from graphs.supply import figures as pictures
+from graphs.supply.economy import FlowEdges
+from graphs.supply.scores import greatest_beyond, log_scores, r2_by_hop, r_squared
 
 PAGE = Path(__file__).parents[1] / "docs" / "supply-chains.md"
 MOST = 5

@@ -28,17 +28,17 @@ from core import __version__
 from core.analysis import FaithfulnessReport
 from core.training.pages import rewrite
 from timeseries import EvaluationReport, EventEnsemble, Nafld, PhysioNet2012, fit_decayed_means, model_card
-from timeseries.data.base import EventDataModule, LoadedEvents
-from timeseries.decayed_means import matched
-from timeseries.evaluation import binary_scores
-from timeseries.explain import attention_faithfulness, most_frequent, timeline
-from timeseries.groups import nafld_groups, physionet_groups
-from timeseries.pictures import decision_figure, half_life_figure, reliability_figure, timeline_figure
-from timeseries.recipe import read_recipe, train
-from timeseries.report import markdown
-from timeseries.splits import Split
-from timeseries.synthetic import plant
-from timeseries.tabular import TabularBaselines
+from timeseries.ehr.baselines.tabular import TabularBaselines
+from timeseries.ehr.data.base import EventDataModule, LoadedEvents
+from timeseries.ehr.decayed_means import matched
+from timeseries.ehr.explain import attention_faithfulness, most_frequent, timeline
+from timeseries.ehr.figures import decision_figure, half_life_figure, reliability_figure, timeline_figure
+from timeseries.ehr.groups import nafld_groups, physionet_groups
+from timeseries.ehr.recipe import read_recipe, train
+from timeseries.events.splits import Split
+from timeseries.events.synthetic import plant
+from timeseries.probabilities.evaluation import binary_scores
+from timeseries.probabilities.report import markdown
 
 ROOT = Path(__file__).resolve().parent.parent
 CONFIGS = ROOT / "configs" / "timeseries"

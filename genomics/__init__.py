@@ -9,21 +9,21 @@ written, scanned for, compared and drawn (`genomics.motifs` and its neighbours),
 from core.extras import MissingExtraError
 
 try:
-    from .cnn import MotifCNN
-    from .data import PlantedMotifs, SequenceClassification
-    from .detection import MotifDetectionTask
-    from .detector import Look, MotifDetector
-    from .extract import HeadMotif, extract_motifs
-    from .genome_scan import scan_fasta
-    from .logos import logo, match_logo
-    from .motif_compare import MotifDatabase
-    from .motif_files import jaspar, read_motifs, write_motifs
-    from .motif_scan import best_scores, scan
-    from .motifs import Motif
-    from .mutagenesis import mutate_sites
-    from .refine import refine
+    from .detection.data import PlantedMotifs, SequenceClassification
+    from .detection.task import MotifDetectionTask
+    from .detector.cnn import MotifCNN
+    from .detector.model import Look, MotifDetector
+    from .motifs.comparing import MotifDatabase
+    from .motifs.files import jaspar, read_motifs, write_motifs
+    from .motifs.logos import logo, match_logo
+    from .motifs.matrices import Motif
+    from .motifs.scanning import best_scores, scan
     from .sequences import Rules, SequenceRecord, read_sequences
-    from .sites import Site, read_sites, write_sites
+    from .sites.extract import HeadMotif, extract_motifs
+    from .sites.genome_scan import scan_fasta
+    from .sites.mutagenesis import mutate_sites
+    from .sites.records import Site, read_sites, write_sites
+    from .sites.refining import refine
 except ModuleNotFoundError as error:
     raise MissingExtraError("genomics", error, "genomics") from error
 

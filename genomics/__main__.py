@@ -77,9 +77,9 @@ def _add_motifs(parser: argparse.ArgumentParser) -> None:
 
 
 def _scan(options: argparse.Namespace) -> None:
-    from .checkpoint import load_detector
-    from .extract_report import read_extents
-    from .genome_scan import cores, scan_fasta
+    from .detection.checkpoint import load_detector
+    from .sites.extract_report import read_extents
+    from .sites.genome_scan import cores, scan_fasta
 
     if not Path(options.genome).is_file():
         raise FileNotFoundError(f"genome: expected a file, got {options.genome}, which is not there")
@@ -129,13 +129,13 @@ def _progress(genome: Path, off: bool):  # noqa: ANN202 - a tqdm bar and its upd
 def _motifs(options: argparse.Namespace) -> None:
     from itertools import islice
 
-    from .checkpoint import load_detector
-    from .extract import Recipe, extract_motifs
-    from .extract_report import draw_heads, heads_table, write_heads
-    from .motif_compare import MotifDatabase
-    from .motif_files import jaspar, read_motifs
+    from .detection.checkpoint import load_detector
+    from .motifs.comparing import MotifDatabase
+    from .motifs.files import jaspar, read_motifs
     from .sequences import Rules, read_sequences
-    from .sites import write_sites
+    from .sites.extract import Recipe, extract_motifs
+    from .sites.extract_report import draw_heads, heads_table, write_heads
+    from .sites.records import write_sites
 
     if options.first < 1:
         raise ValueError(f"--first: expected at least 1, got {options.first}")

@@ -12,20 +12,20 @@ try:
         # PyTorch Geometric 2.8 compiles a class by torch.jit.script when it is imported, which torch 2.14 deprecates.
         warnings.filterwarnings("ignore", "(?s).*torch.jit.script.*deprecated", FutureWarning)
         import torch_geometric as _torch_geometric  # noqa: F401
-    from .attention import GraphAttention, GraphAttentionOutput
-    from .classification import NodeClassificationTask
-    from .data.economy import SyntheticEconomy
-    from .data.input_output import InputOutputData
-    from .data.planetoid import PlanetoidData
-    from .data.saved import SavedGraphData
-    from .data.supplygraph import SupplyGraphData
-    from .economy import Economy
-    from .forecast import DemandForecastTask
-    from .model import GraphTransformer
-    from .receptive import ReceptiveField, receptive_field
-    from .sampling import NeighbourSampler
-    from .structure import AddHops, hop_pairs
-    from .supply_chain import SupplyChainTask
+    from .demand.data import SupplyGraphData
+    from .demand.task import DemandForecastTask
+    from .layers.attention import GraphAttention, GraphAttentionOutput
+    from .layers.receptive import ReceptiveField, receptive_field
+    from .layers.structure import AddHops, hop_pairs
+    from .layers.transformer import GraphTransformer
+    from .nodes.data.planetoid import PlanetoidData
+    from .nodes.data.saved import SavedGraphData
+    from .nodes.sampling import NeighbourSampler
+    from .nodes.task import NodeClassificationTask
+    from .supply.data.input_output import InputOutputData
+    from .supply.data.synthetic import SyntheticEconomy
+    from .supply.economy import Economy
+    from .supply.task import SupplyChainTask
 except ModuleNotFoundError as error:
     raise MissingExtraError("graphs", error, "graphs") from error
 

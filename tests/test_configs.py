@@ -53,7 +53,7 @@ def input_output(folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def planetoid(folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    from tests.graphs.node_files import write_planetoid
+    from tests.graphs.nodes.node_files import write_planetoid
 
     return ["--data.root", str(write_planetoid(folder)), "--data.name", "Cora"]
 
@@ -61,7 +61,7 @@ def planetoid(folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
 def saved(folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     import torch
 
-    from tests.graphs.node_files import communities
+    from tests.graphs.nodes.node_files import communities
 
     folder.mkdir()
     torch.save(communities(), folder / "graph.pt")

@@ -9,27 +9,27 @@ command line.
 from core.extras import MissingExtraError
 
 try:
-    from .batches import EventBatch, EventDataset, LengthKeys, pad
-    from .cohort import Cohort, Labels, build_samples
-    from .data import EventDataModule, EventTable, LoadedEvents, Meds, Nafld, PhysioNet2012, SyntheticEvents
-    from .decayed_means import DecayedMeans, fit_decayed_means
-    from .ehr import EventClassificationTask
-    from .ensemble import EventEnsemble, load_task
-    from .events import EventRecords, ReadReport
-    from .label_reader import read_labels
-    from .meds_reader import read_meds
-    from .model import EventModel
-    from .outcomes import Outcome
-    from .physionet import read_physionet
-    from .recalibration import Recalibration
-    from .report import EvaluationReport, model_card
-    from .run_report import report_run
-    from .samples import EventItem, EventSamples
-    from .splits import Split, subject_split
-    from .summary import SummaryFeatures
-    from .table_reader import TableRules, read_table
-    from .tokens import Tokenizer
-    from .vocabulary import Vocabulary
+    from .ehr.data import EventDataModule, EventTable, LoadedEvents, Meds, Nafld, PhysioNet2012, SyntheticEvents
+    from .ehr.decayed_means import DecayedMeans, fit_decayed_means
+    from .ehr.ensemble import EventEnsemble, load_task
+    from .ehr.model.model import EventModel
+    from .ehr.model.tokens import Tokenizer
+    from .ehr.report import report_run
+    from .ehr.task import EventClassificationTask
+    from .events.batches import EventBatch, EventDataset, LengthKeys, pad
+    from .events.cohort import Cohort, Labels, build_samples
+    from .events.readers.labels import read_labels
+    from .events.readers.meds import read_meds
+    from .events.readers.physionet import read_physionet
+    from .events.readers.tables import TableRules, read_table
+    from .events.records import EventRecords, ReadReport
+    from .events.samples import EventItem, EventSamples
+    from .events.splits import Split, subject_split
+    from .events.summary import SummaryFeatures
+    from .events.vocabulary import Vocabulary
+    from .probabilities.outcomes import Outcome
+    from .probabilities.recalibration import Recalibration
+    from .probabilities.report import EvaluationReport, model_card
 except ModuleNotFoundError as error:
     raise MissingExtraError("timeseries", error, "timeseries") from error
 

@@ -10,7 +10,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from .run_report import report_run
+from .ehr.report import report_run
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

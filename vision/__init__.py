@@ -9,19 +9,11 @@ line.
 from core.extras import MissingExtraError
 
 try:
-    from .backbones import create_backbone
-    from .classification import ImageClassificationTask, attention_maps
-    from .data import (
-        CifarData,
-        DigitsData,
-        ImageBatch,
-        ImageDataModule,
-        ImageFolderData,
-        MedMnistData,
-        Mnist5kData,
-        read_image,
-    )
-    from .vit import VisionTransformer
+    from .classification.task import ImageClassificationTask, attention_maps
+    from .classification.data import CifarData, DigitsData, ImageFolderData, MedMnistData, Mnist5kData
+    from .images import ImageBatch, ImageDataModule, read_image
+    from .vit.backbones import create_backbone
+    from .vit.model import VisionTransformer
 except ModuleNotFoundError as error:
     raise MissingExtraError("vision", error, "vision") from error
 

@@ -4,13 +4,13 @@ import torch
 
 from core.training.cli import main as train
 from genomics.__main__ import main
-from genomics.alphabet import reverse_complement
-from genomics.checkpoint import load_detector
-from genomics.detection import MotifDetectionTask
-from genomics.extract_report import read_extents
-from genomics.motif_files import read_motifs, write_motifs
-from genomics.motifs import Motif
-from genomics.sites import read_sites
+from genomics.detection.checkpoint import load_detector
+from genomics.detection.task import MotifDetectionTask
+from genomics.motifs.files import read_motifs, write_motifs
+from genomics.motifs.matrices import Motif
+from genomics.sequences.alphabet import reverse_complement
+from genomics.sites.extract_report import read_extents
+from genomics.sites.records import read_sites
 
 WORD = "ACGATTGCC"
 

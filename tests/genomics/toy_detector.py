@@ -3,8 +3,8 @@
 import torch
 from torch import nn
 
-from genomics.alphabet import reverse_complement_one_hot
-from genomics.detector import Look
+from genomics.detector.model import Look
+from genomics.sequences.alphabet import reverse_complement_one_hot
 
 
 class ToyDetector(nn.Module):

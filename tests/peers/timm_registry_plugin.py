@@ -6,6 +6,6 @@ its `vision_transformer`, so that those tests choose them too.
 
 from timm.models import _registry
 
-from vision import registry
+from vision.vit import registry
 
 _registry._module_to_models["vision_transformer"] |= _registry._module_to_models[registry.__name__.split(".")[-1]]

@@ -1,0 +1,39 @@
+"""Irregular events: records, samples, batches, vocabularies and splits by subject."""
+
+from .batches import EventBatch, EventDataset, LengthKeys, pad
+from .cohort import Cohort, Labels, build_samples
+from .records import EventRecords
+from .samples import EventItem, EventSamples, Kind
+from .splits import PARTS, Split, subject_split
+from .summary import SummaryFeatures
+from .synthetic import Planted, plant
+from .trained_on import KEY, Overlap, RemembersSubjects, TrainedOn
+from .units import unit_rules
+from .vocabulary import Vocabulary, merge
+
+__all__ = [
+    "KEY",
+    "PARTS",
+    "Cohort",
+    "EventBatch",
+    "EventDataset",
+    "EventItem",
+    "EventRecords",
+    "EventSamples",
+    "Kind",
+    "Labels",
+    "LengthKeys",
+    "Overlap",
+    "Planted",
+    "RemembersSubjects",
+    "Split",
+    "SummaryFeatures",
+    "TrainedOn",
+    "Vocabulary",
+    "build_samples",
+    "merge",
+    "pad",
+    "plant",
+    "subject_split",
+    "unit_rules",
+]

@@ -1,0 +1,14 @@
+"""Data modules of labelled images."""
+
+from .cifar import CifarData
+from .digits import DigitsData, Mnist5kData
+from .folder import ImageFolderData
+from .medmnist import MedMnistData
+
+__all__ = [
+    "CifarData",
+    "DigitsData",
+    "ImageFolderData",
+    "MedMnistData",
+    "Mnist5kData",
+]
