@@ -22,10 +22,11 @@ import torch
 from scipy.optimize import nnls
 
 import core
-from core import biases, masks, rates
+from core import biases, masks
 from core.backends import BACKENDS
-from core.cost import Cost
-from core.rates import Rates
+from core.engine import rates
+from core.engine.cost import Cost
+from core.engine.rates import Rates
 
 PAGE = Path(core.__file__).parent / "rates.py"
 Problem = tuple[tuple[torch.Tensor, ...], dict[str, Any]]

@@ -16,7 +16,7 @@ import time
 import torch
 from torch import nn
 
-from core.analysis import capture
+from core.analysis.capture import capture
 from vision.vit.model import VisionTransformer
 
 SIZE, PATCH, FEATURES, LAYERS, HEADS, BATCH = 224, 16, 192, 12, 3, 8

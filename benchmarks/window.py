@@ -22,8 +22,9 @@ import torch
 from torch import Tensor
 
 import core
-from core import band, band_blocks, biases, masks
-from core.backends import banded
+from core import biases, masks
+from core.backends.banded import band, banded
+from core.backends.banded import blocks as band_blocks
 
 try:
     from local_attention import LocalAttention

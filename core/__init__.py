@@ -10,6 +10,7 @@ from types import ModuleType
 from . import biases, layers, masks, positions, scores
 from ._version import __version__
 from .attend import Plan, attend, plan
+from .engine.problem import AttentionOutput
 from .fusion import GatedFusion
 from .layers import (
     MLP,
@@ -32,7 +33,6 @@ from .layers import (
     TorchMultiheadAttention,
     TransformerBlock,
 )
-from .problem import AttentionOutput
 
 __all__ = [
     "MLP",

@@ -9,13 +9,14 @@ from typing import Literal, overload
 import torch
 from torch import Tensor
 
-from . import dropout, scores
+from . import scores
 from .backends import BACKENDS
 from .biases import Bias
-from .cost import Cost
+from .engine import dropout
+from .engine.cost import Cost
+from .engine.observe import observers
+from .engine.problem import AttentionOutput, Problem, autocast_is_on, pose
 from .masks import Mask
-from .observe import observers
-from .problem import AttentionOutput, Problem, autocast_is_on, pose
 
 DENSE_BYTES = 1 << 27  # what a step may hold for the square of the length before "auto" looks for linear memory
 FASTEST = ("fused",)  # where a kernel runs without a dense mask, nothing is faster: no need to ask the others

@@ -25,11 +25,11 @@ from torch import Tensor, nn
 
 import core
 import vision
-from core.analysis.faithfulness import faithfulness
-from core.analysis.faithfulness_report import FaithfulnessReport
-from core.analysis.intervention import rewritten, uniform_weights
-from core.analysis.planted import PlantedModel, call_planted, planted_items
-from core.analysis.units import Patches, Positions
+from core.analysis.faithfulness.faithfulness import faithfulness
+from core.analysis.faithfulness.intervention import rewritten, uniform_weights
+from core.analysis.faithfulness.planted import PlantedModel, call_planted, planted_items
+from core.analysis.faithfulness.report import FaithfulnessReport
+from core.analysis.faithfulness.units import Patches, Positions
 
 PATCH = 2
 LAYER = "blocks.3.attention"

@@ -24,7 +24,7 @@ from torch.nn import functional as F
 
 import core
 from core import analysis
-from core.analysis import plots
+from core.analysis import figures as plots
 from vision import VisionTransformer
 
 PATCH, DIM, DEPTH, HEADS = 2, 48, 3, 4

@@ -9,8 +9,8 @@ line.
 from core.extras import MissingExtraError
 
 try:
-    from .classification.task import ImageClassificationTask, attention_maps
     from .classification.data import CifarData, DigitsData, ImageFolderData, MedMnistData, Mnist5kData
+    from .classification.task import ImageClassificationTask, attention_maps
     from .images import ImageBatch, ImageDataModule, read_image
     from .vit.backbones import create_backbone
     from .vit.model import VisionTransformer

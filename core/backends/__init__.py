@@ -13,7 +13,12 @@ under torch.export or off the CPU; elsewhere only `fused` does, where it folds a
 
 from types import ModuleType
 
-from . import banded, flex, fused, gathered, reference, tiled
+from . import reference
+from .banded import banded
+from .flex import flex
+from .fused import fused
+from .gathered import gathered
+from .tiled import tiled
 
 # "auto" takes the one that costs the least time of those that can serve, without those that would hold much memory for
 # the square of the length; the first of these where several cost the same.

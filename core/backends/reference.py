@@ -9,9 +9,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from .. import dropout
-from ..cost import Cost
-from ..problem import AttentionOutput, Problem, by_head, nan_where
+from ..engine import dropout
+from ..engine.cost import Cost
+from ..engine.problem import AttentionOutput, Problem, by_head, nan_where
 
 NAME = "reference"
 

@@ -8,8 +8,8 @@ from functools import reduce
 import torch
 from torch import Tensor
 
-from ..part import Pairs, Part
-from ..symbolic import Symbolic, expect_shape, expect_tensor, node
+from ..symbols.part import Pairs, Part
+from ..symbols.symbolic import Symbolic, expect_shape, expect_tensor, node
 
 
 class Bias(Symbolic):

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from ..masks.time import check_times
-from ..part import Pairs, Part
-from ..symbolic import expect_shape, node
+from ..symbols.part import Pairs, Part
+from ..symbols.symbolic import expect_shape, node
 from .base import DistanceBias, at_least_float32, check_constant, check_per_head
 
 Kernel = Literal["exponential", "logarithmic", "gaussian"]

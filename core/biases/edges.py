@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from ..masks.pairs import check_edge_range, check_edges, edge_places, look_up, within
-from ..part import Pairs, Part
-from ..symbolic import expect_shape, expect_tensor, node
+from ..symbols.part import Pairs, Part
+from ..symbols.symbolic import expect_shape, expect_tensor, node
 from .base import Bias, at_least_float32
 
 

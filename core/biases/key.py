@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from ..part import Pairs, Part
-from ..symbolic import expect_shape, expect_tensor, node
+from ..symbols.part import Pairs, Part
+from ..symbols.symbolic import expect_shape, expect_tensor, node
 from .base import Bias, at_least_float32
 
 

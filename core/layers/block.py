@@ -8,8 +8,8 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from ..biases import Bias
+from ..engine.problem import AttentionOutput
 from ..masks import Mask
-from ..problem import AttentionOutput
 from ..scores import Score
 from .attention import MultiheadAttention
 from .padding import fences, with_queries, zero_rows

@@ -6,8 +6,8 @@ from typing import Any, NamedTuple, TypeVar
 from torch import Tensor, nn
 
 from ..biases import Bias
+from ..engine.problem import AttentionOutput
 from ..masks import Mask
-from ..problem import AttentionOutput
 from .block import BlockOutput, TransformerBlock
 from .padding import fences, zero_rows
 

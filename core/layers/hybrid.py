@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from ..biases import Bias
+from ..engine.problem import AttentionOutput
 from ..masks import And, Causal, Dilated, Mask, Window
-from ..problem import AttentionOutput
 from .attention import MultiheadAttention
 from .padding import fences, zero_rows
 from .residual import MLP, DropPath, LayerScale

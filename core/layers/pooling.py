@@ -5,8 +5,8 @@ from collections.abc import Collection
 import torch
 from torch import Tensor, nn
 
+from ..engine.problem import AttentionOutput
 from ..masks import Mask, Padding
-from ..problem import AttentionOutput
 from ..scores import Score
 from .attention import MultiheadAttention
 from .padding import valid_rows, zero_rows

@@ -8,7 +8,7 @@ from torch.nn.functional import linear, pad
 
 from .. import biases, masks
 from ..attend import attend
-from ..problem import AttentionOutput
+from ..engine.problem import AttentionOutput
 from .padding import zero_rows
 
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from ..part import Pairs, Part
-from ..symbolic import Symbolic, node
+from ..symbols.part import Pairs, Part
+from ..symbols.symbolic import Symbolic, node
 
 if TYPE_CHECKING:
     from .padding import Padding

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from ..symbolic import expect_shape, expect_tensor
+from ..symbols.symbolic import expect_shape, expect_tensor
 
 Metric = Callable[[Tensor, Tensor], Tensor]
 """Answers the distances of some points (rows, n) from all points (L, n), as (rows, L)."""

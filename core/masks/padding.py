@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ..part import Pairs, Part
-from ..symbolic import check_range, expect_shape, expect_tensor, node, values_are_visible
+from ..symbols.part import Pairs, Part
+from ..symbols.symbolic import check_range, expect_shape, expect_tensor, node, values_are_visible
 from .base import Extent, Mask
 
 

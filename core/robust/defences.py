@@ -16,9 +16,9 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
+from ..engine.problem import Problem, by_head
 from ..layers import MultiheadAttention, TorchMultiheadAttention
 from ..layers.limits import checked_limit
-from ..problem import Problem, by_head
 from ..scores import Cosine, Score
 from .watch import Forward, at_rest, attention_layers, log_weights, run, seen_keys, structure, watch
 

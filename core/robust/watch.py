@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ..engine.observe import observers
+from ..engine.problem import AttentionOutput, Problem, by_head
 from ..layers import MultiheadAttention, TorchMultiheadAttention
-from ..observe import observers
-from ..problem import AttentionOutput, Problem, by_head
 
 Forward = Callable[[nn.Module, Any], Any]
 

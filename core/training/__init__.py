@@ -7,13 +7,13 @@ that the command line can say in one line what is missing; its first use raises 
 from ..extras import MissingExtraError
 
 try:
-    from .best import Best, EarlyStop
-    from .checkpoints import RunCheckpoint, SafeCheckpointIO, read_checkpoint
-    from .data import DataModule, hash_arrays, hash_files
-    from .logger import MetricsTable
+    from .checkpoint.best import Best, EarlyStop
+    from .checkpoint.checkpoints import RunCheckpoint, SafeCheckpointIO, read_checkpoint
+    from .data.module import DataModule, hash_arrays, hash_files
     from .metrics import Ranking, classification_metrics, regression_metrics
-    from .predictions import PredictionTable
-    from .runs import RunFolder
+    from .run.folder import RunFolder
+    from .run.logger import MetricsTable
+    from .run.predictions import PredictionTable
     from .task import StepOutput, Task
 except ModuleNotFoundError as error:
     _missing = MissingExtraError("core.training", error, "train")

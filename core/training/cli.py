@@ -12,7 +12,7 @@ def main(args: list[str] | None = None) -> None:
         args: The arguments; None takes the program's own.
     """
     try:
-        from .app import run
+        from .command.app import run
     except ModuleNotFoundError as error:
         print(f"lightning: error: {MissingExtraError('core.training', error, 'train')}", file=sys.stderr)
         sys.exit(1)

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from core import attend, biases, dropout, masks
+from core import attend, biases, masks
+from core.engine import dropout
 
 from .inputs import GraphInput
 from .pairs import PairList, first_copies

@@ -10,8 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from core.analysis import FaithfulnessReport, faithfulness
-from core.analysis.units import Positions
+from core.analysis import FaithfulnessReport
+from core.analysis.faithfulness import faithfulness
+from core.analysis.faithfulness.units import Positions
 
 from ..events.samples import EventSamples
 from .figures import Timeline

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from core.training import Task
 from core.training.files import read_json
-from core.training.runs import RunFolder
+from core.training.run.folder import RunFolder
 
 KEY = "training_subjects"  # in a checkpoint
 SALT = 16  # bytes

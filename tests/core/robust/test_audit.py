@@ -9,7 +9,8 @@ import torch
 from torch import nn
 
 import core
-from core import biases, masks, observe, robust, scores
+from core import biases, masks, robust, scores
+from core.engine import observe
 from core.layers import AttentionPooling, Encoder, MultiheadAttention, Rotary, TorchMultiheadAttention
 from core.robust.injection import direction
 

@@ -1,13 +1,13 @@
 from dataclasses import replace
 from itertools import product
 
-import genomics.motifs.scanning
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import false_discovery_control
 
+import genomics.motifs.scanning
 from genomics.motifs.matrices import Motif
 from genomics.motifs.scanning import ScoreDistribution, best_scores, q_values, scan
 

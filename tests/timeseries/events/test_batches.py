@@ -9,7 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.training.sampling import BatchKeys
+from core.training.data.sampling import BatchKeys
 from timeseries import (
     EventDataModule,
     EventDataset,

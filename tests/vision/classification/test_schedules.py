@@ -4,8 +4,8 @@ import pytest
 import torch
 from timm.scheduler import create_scheduler_v2
 
+from vision.classification.data import DigitsData
 from vision.classification.schedules import NAMES, NamedSchedule
-from vision.images import DigitsData
 
 from .test_task import task, trainer
 

@@ -12,8 +12,9 @@ from torch.nn import functional as F
 from core.training.cli import main
 from vision import DigitsData, ImageClassificationTask, ImageFolderData
 from vision.classification.baselines import ranking_scores, support_vector_machine
+from vision.classification.data import MedMnistData
 from vision.classification.task import mix
-from vision.images import ImageBatch, MedMnistData
+from vision.images import ImageBatch
 
 from ..fakes import write_folder, write_medmnist
 

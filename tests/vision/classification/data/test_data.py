@@ -5,8 +5,9 @@ import pytest
 import torch
 from PIL import Image
 
+from vision.classification.data import CifarData, DigitsData, ImageFolderData, MedMnistData, Mnist5kData
 from vision.classification.data.folder import typical_size
-from vision.images import CifarData, DigitsData, ImageDataModule, ImageFolderData, MedMnistData, Mnist5kData
+from vision.images import ImageDataModule
 
 from ...fakes import medmnist_arrays, png16, write_cifar10, write_folder, write_medmnist
 

@@ -1,0 +1,24 @@
+"""May attention be read as an explanation of an output? Tests, controls and a verdict."""
+
+from .faithfulness import faithfulness
+from .intervention import rewritten, uniform_weights
+from .planted import PlantedModel, call_planted, planted_items
+from .report import FaithfulnessReport
+from .units import Patches, Positions, Units
+from .verdict import AGREEMENT, FREE_DIVERGENCE, OUTPUT_CHANGE
+
+__all__ = [
+    "AGREEMENT",
+    "FREE_DIVERGENCE",
+    "OUTPUT_CHANGE",
+    "FaithfulnessReport",
+    "Patches",
+    "PlantedModel",
+    "Positions",
+    "Units",
+    "call_planted",
+    "faithfulness",
+    "planted_items",
+    "rewritten",
+    "uniform_weights",
+]

@@ -1,0 +1,1 @@
+"""The command line: its parser, the domains that it knows, and one message per error."""

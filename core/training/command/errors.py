@@ -1,0 +1,113 @@
+"""One message per error: what was expected, what was got, and the nearest name that exists."""
+
+import difflib
+import inspect
+import re
+from argparse import ArgumentError
+
+from lightning import Callback, Trainer
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+
+from ..data.module import DataModule
+from ..task import Task
+from .domains import Domain, known
+
+_SELF_EXPLAINING = (ArgumentError, ValueError, OSError, NotImplementedError, MisconfigurationException, ImportError)
+_BASES = {"model": Task, "data": DataModule, "trainer.callbacks": Callback}
+_SHORT_CUTS = ("ema", "early_stopping", "checkpoint_every", "run_name", "out", "ckpt_path", "seed_everything", "config")
+
+
+def explain(error: Exception, domains: list[Domain]) -> str:
+    """The message for an error of the command line.
+
+    Args:
+        error: that was raised.
+        domains: that were loaded; those that cannot be used are named where a class is not found.
+    """
+    text = " ".join(str(error).split()) if isinstance(error, ArgumentError) else str(error).strip()
+    if isinstance(error, ArgumentError):
+        text = _parser_error(str(error), domains)
+    elif isinstance(error, UnicodeError) or not isinstance(error, _SELF_EXPLAINING):
+        text = f"{type(error).__name__}: {text} (--debug shows where)"
+    return text
+
+
+def nearest(name: str, names: list[str]) -> str:
+    """A question after the one name that is close; nothing where none is."""
+    found = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
+    return f"; did you mean {found[0]!r}?" if found else ""
+
+
+def options_of(cls: type) -> list[str]:
+    """The names that a class's constructor takes, those it hands on to its bases included."""
+    names: list[str] = []
+    for base in cls.__mro__:
+        parameters = inspect.signature(base.__init__).parameters.values() if "__init__" in vars(base) else ()  # type: ignore[misc]
+        kinds = [p.kind for p in parameters]
+        names += [
+            p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY) and p.name != "self"
+        ]
+        if kinds and inspect.Parameter.VAR_KEYWORD not in kinds:
+            break
+    return names
+
+
+def _parser_error(text: str, domains: list[Domain]) -> str:
+    """A shorter form of what jsonargparse says."""
+    key = _first(r'Parser key "([^"]+)"', text) or ""
+    base = _BASES.get(key)
+    path = _first(r"Problem with given class_path '([^']+)'", text)
+    cls = _class(path, base) if path and base else None
+    where = f"{key} ({path.rpartition('.')[2]})" if path else key
+    if option := _first(r"Option '([^']+)' is not accepted", text) or _first(
+        r"unrecognized arguments: --([^\s=]+)", text
+    ):
+        hint = nearest(option, options_of(cls)) if cls else _nearest_key(option)
+        return f"{where + ': ' if where else ''}there is no option {option!r}{hint}"
+    if option := _first(r"does not accept option '([^']+)'", text):
+        return f"there is no option {option!r}{_nearest_key(option)}"
+    if missing := _first(r"the following arguments are required: ([^\n]+)", text):
+        missing = re.sub(r"\b(fit|validate|test|predict)\.", "", missing)
+        return f"{where}: missing {missing}" if where else f"missing {missing}: give a --config, or --model and --data"
+    if path and (module := _first(r"No module named '([^']+)'", text)):
+        return f"{key}: no class {path!r}: there is no module {module!r}{_unusable(domains)}"
+    if base and (name := _first(r"Expected a dot import path string: (\S+)", text)):
+        names = [c.__name__ for c in known(base)]
+        known_names = f"; known: {', '.join(names)}" if base is not Callback and names else ""
+        hint = nearest(name, names)
+        return f"{key}: there is no class {name!r}{hint or known_names + _unusable(domains)}"
+    inner = re.search(r'Parser key "([^"]+)":\s+Expected an? <class \'([\w.]+)\'>\. Got value: ([^\n]*)', text)
+    if inner and inner[1] != key:
+        return f"{key}.{inner[1]}: expected {inner[2]}, got {inner[3]!r}"
+    inner_key = re.findall(r'Parser key "([^"]+)"', text)
+    kinds = _first(r"Subtypes: \[([^\]]+)\]", text)
+    value = _first(r"Given value: ([^\n]*)", text)
+    if kinds and value and not path:
+        name = ".".join(dict.fromkeys(inner_key))
+        return f"{name}: expected {_kinds(kinds)}, got {value!r}"
+    return " ".join(text.split())
+
+
+def _first(pattern: str, text: str) -> str | None:
+    found = re.search(pattern, text)
+    return found[1] if found else None
+
+
+def _class(path: str, base: type) -> type | None:
+    return next((c for c in known(base) if f"{c.__module__}.{c.__qualname__}" == path or c.__name__ == path), None)
+
+
+def _kinds(text: str) -> str:
+    names = [name.rpartition(".")[2] for name in re.findall(r"<class '([\w.]+)'>", text)]
+    return " or ".join("nothing" if name == "NoneType" else name for name in names) or text
+
+
+def _nearest_key(option: str) -> str:
+    trainer = [f"trainer.{name}" for name in inspect.signature(Trainer.__init__).parameters if name != "self"]
+    whole = nearest(option, [*trainer, *_SHORT_CUTS])
+    head = option.partition(".")[0]
+    return whole or (nearest(head, ["model", "data", "trainer"]) if head not in ("model", "data", "trainer") else "")
+
+
+def _unusable(domains: list[Domain]) -> str:
+    return "".join(f"; not usable here: {domain.problem}" for domain in domains if domain.problem)
