@@ -10,6 +10,7 @@ from timm.layers import Attention
 from torch import nn
 from torch.nn import functional as F
 
+import core
 from core import biases, masks
 from core.analysis import (
     CaptureError,

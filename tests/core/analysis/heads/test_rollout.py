@@ -137,7 +137,7 @@ def explicit_relevance(model, x, label, names):
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-12), (torch.float32, 1e-6)])
 def test_relevance_equals_the_explicit_rule(dtype, tolerance, monkeypatch):
-    monkeypatch.setattr(sys.modules["core.analysis.capture.cut"], "CELLS", 500)
+    monkeypatch.setattr(sys.modules["core.analysis.heads.relevance"], "CELLS", 500)
     model, x = vit(depth=3).eval().to(dtype), images().to(dtype)
     expected = explicit_relevance(model, x, 1, None)
     scale = float(expected.max())
