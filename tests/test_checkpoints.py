@@ -17,7 +17,7 @@ import pytest
 import torch
 import yaml
 
-from core.training.checkpoints import read_checkpoint
+from core.training import read_checkpoint
 from core.training.cli import main
 
 FOLDER = Path(__file__).parent / "checkpoints"
@@ -118,7 +118,7 @@ def test_the_checkpoint_alone_gives_the_model(domain: str) -> None:
 
 
 def test_the_reader_of_detectors_gives_the_model() -> None:
-    from genomics.checkpoint import load_detector
+    from genomics.detection import load_detector
 
     trained = load_detector(checkpoint("genomics"))
     saved = read_checkpoint(checkpoint("genomics"))["state_dict"]

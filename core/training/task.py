@@ -14,6 +14,7 @@ from .adapting import AdaptsToData
 from .batches import check_batch
 from .data.module import DataModule
 from .optim import parameter_groups, total_steps, warmup_cosine
+from .registry import public_path
 
 
 class StepOutput(NamedTuple):
@@ -136,9 +137,9 @@ class Task(L.LightningModule, AdaptsToData, ABC):
         Raises:
             ValueError: There is no model; what was left open is named.
         """
-        if self.is_built:
+        if self.is_built or not self.known_by_data:
             return
-        missing = [name for name in self.known_by_data if getattr(self, name) is None] or ["model"]
+        missing = [name for name in self.known_by_data if getattr(self, name) is None]
         one = self.data_type[0] if isinstance(self.data_type, tuple) else self.data_type
         hint = "" if one is None else f", or data of {one.__name__}, which knows them"
         raise ValueError(f"{', '.join(missing)}: expected values{hint}, got none")
@@ -271,8 +272,10 @@ class Task(L.LightningModule, AdaptsToData, ABC):
         return min(round(warmup), total)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep the task's class, and the mean of the training loss: a run resumed in an epoch reports all of it."""
-        checkpoint["task"] = f"{type(self).__module__}.{type(self).__qualname__}"
+        """Keep the classes of task and data, and the mean training loss, so that a resumed epoch is reported whole."""
+        checkpoint["task"] = public_path(type(self))
+        if self.data_module is not None:
+            checkpoint["data"] = public_path(type(self.data_module))
         checkpoint["train_loss"] = [self.train_loss.mean_value.clone(), self.train_loss.weight.clone()]
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
