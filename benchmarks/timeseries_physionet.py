@@ -111,7 +111,7 @@ class Bench:
         skipped = AFTER if what == "pretrained" else ("temperature",)  # which divides logits only
         model = {k: v for k, v in self.recipe["model"]["init_args"].items() if k not in skipped}
         if what == "pretrained":
-            model["architecture"] = {k: v for k, v in model["architecture"].items() if k not in BEHIND}
+            model["model_options"] = {k: v for k, v in model["model_options"].items() if k not in BEHIND}
         recipe = [model, self.recipe["data"]["init_args"]["batch_size"]]
         if what != "pretrained":
             recipe += [self.recipe["trainer"], self.recipe["ema"]]
@@ -246,7 +246,7 @@ def judge(arguments: argparse.Namespace, recipe: dict[str, Any]) -> str:
     parts = ["```", *lines, "```", "", table(runs, test.target, info), ""]
     parts += [ensembles(runs, test.target, test.subjects, arguments.repeats), ""]
     if FUSED in kept and len(kept[FUSED]) > 1:
-        heads = recipe["model"]["init_args"]["architecture"]
+        heads = recipe["model"]["init_args"]["model_options"]
         low, high = heads["half_lives"]
         start = np.geomspace(low, high, heads["heads"]).tolist()
         parts += [half_life_table(kept[FUSED], start), ""]

@@ -193,7 +193,7 @@ def draw(
     """Reliability, net benefit, half-lives."""
     reliability_figure(target, probabilities, f"Calibration: {name}").savefig(out / "reliability.png", dpi=120)
     decision_figure(report.curves, f"Net benefit: {name}").savefig(out / "net_benefit.png", dpi=120)
-    options = recipe["model"]["init_args"]["architecture"]
+    options = recipe["model"]["init_args"]["model_options"]
     start = np.geomspace(*options["half_lives"], options["heads"]).tolist()
     values = [member.model.half_lives.numpy() for member in members]
     figure = half_life_figure(values, start, f"Half-life of each head: {name}", hours=hours)

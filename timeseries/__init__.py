@@ -6,10 +6,26 @@ Needs the extra `timeseries`. Importing it registers the task and the data modul
 command line.
 """
 
+import importlib
+
 from core.extras import MissingExtraError
 
 try:
-    from .ehr.data import EventDataModule, EventTable, LoadedEvents, Meds, Nafld, PhysioNet2012, SyntheticEvents
+    from .ehr.data import (
+        EventArrayData,
+        EventDataModule,
+        EventTable,
+        EventTableData,
+        LoadedEvents,
+        Meds,
+        MedsData,
+        Nafld,
+        NafldData,
+        PhysioNet2012,
+        PhysioNet2012Data,
+        SyntheticEvents,
+        SyntheticEventsData,
+    )
     from .ehr.decayed_means import DecayedMeans, fit_decayed_means
     from .ehr.ensemble import EventEnsemble, load_task
     from .ehr.model.model import EventModel
@@ -37,6 +53,7 @@ __all__ = [
     "Cohort",
     "DecayedMeans",
     "EvaluationReport",
+    "EventArrayData",
     "EventBatch",
     "EventClassificationTask",
     "EventDataModule",
@@ -47,18 +64,23 @@ __all__ = [
     "EventRecords",
     "EventSamples",
     "EventTable",
+    "EventTableData",
     "Labels",
     "LengthKeys",
     "LoadedEvents",
     "Meds",
+    "MedsData",
     "Nafld",
+    "NafldData",
     "Outcome",
     "PhysioNet2012",
+    "PhysioNet2012Data",
     "ReadReport",
     "Recalibration",
     "Split",
     "SummaryFeatures",
     "SyntheticEvents",
+    "SyntheticEventsData",
     "TableRules",
     "Tokenizer",
     "Vocabulary",
@@ -74,3 +96,22 @@ __all__ = [
     "report_run",
     "subject_split",
 ]
+
+FORMER_MODULES = {
+    "auxiliary": "ehr.auxiliary",
+    "explain": "ehr.explain",
+    "nafld": "events.readers.nafld",
+    "pickled_frames": "events.readers.pickled_frames",
+    "pictures": "ehr.figures",
+    "summary_branch": "ehr.model.summary_branch",
+    "synthetic": "events.synthetic",
+    "tabular_hazards": "ehr.baselines.tabular_hazards",
+}
+"""Modules that had another place: they stay attributes of this package."""
+
+
+def __getattr__(name: str) -> object:
+    """A module by its former name."""
+    if name in FORMER_MODULES:
+        return importlib.import_module(f".{FORMER_MODULES[name]}", __name__)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

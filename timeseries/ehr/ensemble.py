@@ -12,10 +12,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from core.training import read_checkpoint
+from core.training import load_run
 
 from ..events.samples import EventSamples
-from ..events.trained_on import KEY, TrainedOn
 from ..probabilities.outcomes import Outcome
 from ..probabilities.recalibration import Recalibration
 from .task import EventClassificationTask
@@ -38,9 +37,9 @@ class EventEnsemble:
         first = members[0]
         for k, member in enumerate(members):
             if member.vocabulary is None or member.outcome is None:
-                raise ValueError(f"members: expected trained tasks, but number {k} has no model")
+                raise ValueError(f"members: expected trained tasks, got one without a model, number {k}")
             if member.vocabulary != first.vocabulary or member.outcome != first.outcome:
-                raise ValueError(f"members: expected one vocabulary and outcome, but number {k} has others")
+                raise ValueError(f"members: expected one vocabulary and outcome, got others in number {k}")
         self.members, self.calibration = list(members), calibration or Recalibration()
 
     @classmethod
@@ -71,14 +70,7 @@ def load_task(path: str | Path) -> EventClassificationTask:
         FileNotFoundError: There is no such file.
         ValueError: The file is no checkpoint of this task.
     """
-    checkpoint = read_checkpoint(path)
-    options = {k: v for k, v in checkpoint.get("hyper_parameters", {}).items() if not k.startswith("_")}
-    if "codes" not in options or options["codes"] is None:
-        raise ValueError(f"{path}: expected a checkpoint of EventClassificationTask with its vocabulary, got another")
-    task = EventClassificationTask(**options)
-    task.load_state_dict(checkpoint["state_dict"])
-    if "calibration" in checkpoint:
-        task.calibration = Recalibration.from_state(checkpoint["calibration"])
-    if KEY in checkpoint:
-        task.trained_on = TrainedOn.from_state(checkpoint[KEY])
-    return task.eval()
+    task = load_run(path, unnamed=EventClassificationTask).task
+    if not isinstance(task, EventClassificationTask):
+        raise ValueError(f"path: expected a checkpoint of EventClassificationTask, got {type(task).__name__} in {path}")
+    return task

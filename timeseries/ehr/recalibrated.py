@@ -17,7 +17,7 @@ from .phases import PhasedTask
 class RecalibratedTask(PhasedTask, ABC):
     """What `EventClassificationTask` does about calibration; its constructor sets what stands here."""
 
-    outcome: Outcome | None
+    outcome: Outcome | None = None
     recalibrate: str | None
     given: Recalibration
     calibration: Recalibration

@@ -24,14 +24,18 @@ from .task import EventClassificationTask
 
 def read_recipe(path: str | Path) -> dict[str, Any]:
     """A configuration file as it stands."""
-    return yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    recipe: dict[str, Any] = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    return recipe
 
 
 def create(recipe: Mapping[str, Any], **changes: Any) -> EventClassificationTask:
-    """The task of a recipe with other options; `architecture` is laid over that of the recipe."""
+    """The task of a recipe with other options; `model_options` are laid over those of the recipe."""
     options = dict(recipe["model"]["init_args"])
-    architecture = {**options.pop("architecture", {}), **changes.pop("architecture", {})}
-    return EventClassificationTask(**{**options, **changes, "architecture": architecture})
+    inside: dict[str, Any] = {}
+    for given in (options, changes):  # by either name of the option
+        for name in ("model_options", "architecture"):
+            inside |= given.pop(name, None) or {}
+    return EventClassificationTask(**{**options, **changes, "model_options": inside})
 
 
 def train(

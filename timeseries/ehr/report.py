@@ -1,5 +1,6 @@
 """The report, the pictures and the model card of a run, from its folder."""
 
+from inspect import isabstract, isclass
 from pathlib import Path
 
 import numpy as np
@@ -85,13 +86,17 @@ def data_of(run: str | Path) -> EventDataModule:
     if not path.is_file():
         raise FileNotFoundError(f"run: expected the folder of a run with its config.yaml, got {run}")
     asked = yaml.safe_load(path.read_text(encoding="utf-8"))["data"]
-    known = {
-        name: getattr(modules, name) for name in modules.__all__ if name not in ("EventDataModule", "LoadedEvents")
-    }
-    cls: type[EventDataModule] | None = known.get(asked["class_path"].removeprefix("timeseries.").removeprefix("data."))
+    known: dict[str, type[EventDataModule]] = {}
+    for name in modules.__all__:
+        found = getattr(modules, name)
+        if isclass(found) and issubclass(found, EventDataModule) and not isabstract(found):
+            known[name] = found
+    known.pop("EventArrayData")  # made in Python, from arrays
+    cls = known.get(asked["class_path"].removeprefix("timeseries.").removeprefix("ehr.").removeprefix("data."))
     if cls is None:
+        shown = (name for name, found in known.items() if not vars(found).get("former"))
         raise ValueError(
-            f"{path}: data: expected one of {', '.join(known)}, got {asked['class_path']!r}; from Python, give "
+            f"{path}: data: expected one of {', '.join(shown)}, got {asked['class_path']!r}; from Python, give "
             "report_run the data"
         )
     return cls(**(asked.get("init_args") or {}))

@@ -9,39 +9,32 @@ the temperature from the validation part, and everything goes into the checkpoin
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, Literal
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
-from core.training import StepOutput
+from core.training import StepOutput, by_name, checked_names, keep, renamed
 
 from ..events.batches import EventBatch
 from ..events.samples import EventSamples
 from ..events.summary import SummaryFeatures
 from ..events.trained_on import RemembersSubjects
 from ..events.vocabulary import Vocabulary
-from ..probabilities.outcomes import Outcome
+from ..probabilities.outcomes import Kind, Outcome
 from ..probabilities.recalibration import Recalibration
 from .auxiliary import AuxiliaryLoss
-from .baselines.scores import tabular_scores
+from .baselines.scores import METHODS, tabular_results
+from .data.base import EventDataModule
+from .encoding import EncodingTask
 from .model.model import EventModel, EventOutput
 from .model.pretrain import Forecast, idle_parameters, take_encoder
-from .model.summary_branch import summary_columns
-from .model.tokens import EncodedEvents, Tokenizer
+from .model.tokens import Tokenizer
 from .model.values import NormalScores
-from .recalibrated import RecalibratedTask
+from .outcomes import outcome_of
 
 
-class Encoded(NamedTuple):
-    """A set of samples as the model takes them: tokens, and summary columns (N, 3, F) or None."""
-
-    tokens: EncodedEvents
-    summary: Tensor | None
-
-
-class EventClassificationTask(RecalibratedTask, RemembersSubjects):
+class EventClassificationTask(EncodingTask, RemembersSubjects):
     """Which outcome follows a record: binary, multiclass, multilabel, or the time to an event.
 
     What is None at the end of the list is taken from the data when training begins, and kept in the checkpoint.
@@ -52,7 +45,8 @@ class EventClassificationTask(RecalibratedTask, RemembersSubjects):
         values: False for counts alone, an ablation.
         shuffle_times: Seed by which the times of each sample's events are dealt out anew, an ablation.
         summary: Statistics per code for the summary branch, see `SummaryFeatures`; [] for events alone.
-        architecture: Options of `EventModel`, such as {dim: 64, half_lives: [1, 48], fusion: gate}.
+        model_name: "attention", or "gru" of about as many parameters; None is attention.
+        model_options: Of `EventModel`, such as {dim: 64, half_lives: [1, 48], fusion: gate}.
         branch_weight: lambda, the weight of the branches' own losses.
         auxiliary_weight: mu, the weight of further outcomes that the data have; 0 for the target alone.
         class_weight: "balanced", or null. Weights make probabilities too high for rare classes, by a shift of the
@@ -66,7 +60,8 @@ class EventClassificationTask(RecalibratedTask, RemembersSubjects):
         recalibrate: "temperature", or "isotonic" for a binary outcome, fitted on the validation part after each of its
             passes that count, unless it holds one class alone; None for none.
         temperature: What logits are divided by where nothing is fitted, such as one found by cross-validation.
-        baselines: Put logistic regression, gradient boosting and their blend beside the test metrics.
+        baselines: Methods beside the test metrics, of "logistic_regression", "gradient_boosting" and "blend"; None or
+            true for all of them, [] or false for none.
         codes: The vocabulary.
         static_names: The static columns.
         static_flags: Those of them that are flags, see `Vocabulary`; None in checkpoints from before.
@@ -74,14 +69,20 @@ class EventClassificationTask(RecalibratedTask, RemembersSubjects):
         names: Of the classes, labels or intervals.
         edges: Ends of the intervals in hours.
         auxiliary_names: Of the further outcomes.
+        architecture: Former name of `model_options`; what stands here is laid over it.
         options: Of the optimisation, see `core.training.Task`.
 
     Raises:
         ValueError: An argument is out of range or does not fit the data.
     """
 
-    scores: NormalScores
-    summary_scores: NormalScores | None
+    data_type = EventDataModule
+    batch_type = EventBatch
+    batches_from = "timeseries.EventArrayData"
+    known_by_data = ("codes", "kind", "names")
+    former_options: ClassVar[dict[str, str]] = {"architecture": "model_options"}
+
+    weight: Tensor
 
     def __init__(
         self,
@@ -90,7 +91,8 @@ class EventClassificationTask(RecalibratedTask, RemembersSubjects):
         values: bool = True,
         shuffle_times: int | None = None,
         summary: list[str] | None = None,
-        architecture: dict[str, Any] | None = None,
+        model_name: Literal["attention", "gru"] | None = None,
+        model_options: dict[str, Any] | None = None,
         branch_weight: float = 0.5,
         auxiliary_weight: float = 0.5,
         class_weight: str | None = None,
@@ -101,14 +103,15 @@ class EventClassificationTask(RecalibratedTask, RemembersSubjects):
         pretrained: str | None = None,
         recalibrate: str | None = "temperature",
         temperature: float = 1.0,
-        baselines: bool = True,
+        baselines: list[str] | bool | None = None,
         codes: list[str] | None = None,
         static_names: list[str] | None = None,
         static_flags: list[str] | None = None,
-        kind: str | None = None,
+        kind: Kind | None = None,
         names: list[str] | None = None,
         edges: list[float] | None = None,
         auxiliary_names: list[str] | None = None,
+        architecture: dict[str, Any] | None = None,
         **options: Any,
     ) -> None:
         super().__init__(**options)
@@ -123,24 +126,38 @@ class EventClassificationTask(RecalibratedTask, RemembersSubjects):
             raise ValueError(f"pretrain_epochs: expected at least 0, got {pretrain_epochs}")
         self.tokenizer = Tokenizer(unit, bin_hours, values=values, shuffle=shuffle_times)  # type: ignore[arg-type]
         self.statistics = list(SummaryFeatures.DEFAULT) if summary is None else summary
-        self.architecture = dict(architecture or {})
+        self._choose_model(model_name, model_options, architecture)
         self.branch_weight, self.auxiliary_weight = branch_weight, auxiliary_weight
         self.class_weight, self.intervals = class_weight, intervals
         self.pretrain_epochs, self.pretrain_hours, self.pretrain_lr = pretrain_epochs, pretrain_hours, pretrain_lr
-        self.pretrained, self.use_baselines = pretrained, baselines
+        self.pretrained = pretrained
+        asked = {True: None, False: []}[baselines] if isinstance(baselines, bool) else baselines
+        self.baseline_names = checked_names(asked, METHODS)
+        self.hparams["baselines"] = asked
         self.recalibrate_by(Recalibration(temperature), recalibrate)
-        self.vocabulary: Vocabulary | None = None
-        self.outcome: Outcome | None = None
-        self.features: SummaryFeatures | None = None
-        self._encoded: tuple[EventSamples, Encoded] | None = None
-        if codes is not None and kind is not None and names is not None:
-            outcome = Outcome(kind, tuple(names), tuple(edges or ()))  # type: ignore[arg-type]
-            flags = None if static_flags is None else tuple(static_flags)
-            vocabulary = Vocabulary(tuple(codes), tuple(static_names or ()), flags)
-            self._build(vocabulary, outcome, tuple(auxiliary_names or ()))
+        self.codes, self.static_names, self.static_flags = codes, static_names, static_flags
+        self.kind, self.names, self.edges, self.auxiliary_names = kind, names, edges, auxiliary_names
+        self.begin()
 
-    def _build(self, vocabulary: Vocabulary, outcome: Outcome, auxiliary: tuple[str, ...] = ()) -> None:
-        self.vocabulary, self.outcome, self.auxiliary_names = vocabulary, outcome, auxiliary
+    def _choose_model(self, name: str | None, options: dict[str, Any] | None, former: dict[str, Any] | None) -> None:
+        """Take the model's name and options; the former `architecture` held both."""
+        if former is not None:
+            owner = type(self).__name__
+            options = renamed(owner, "architecture", {**(options or {}), **former}, "model_options", None)
+        chosen = dict(options or {})
+        inside = chosen.pop("backbone", None)
+        if None not in (name, inside) and name != inside:
+            raise ValueError(f"model_name: expected the same as model_options.backbone, {inside!r}, got {name!r}")
+        self.model_name, self.model_options = name or inside or "attention", chosen
+        self.hparams["model_name"] = self.model_name
+        keep(self.hparams, "model_options", chosen, "architecture")
+
+    def build(self, known: Mapping[str, Any]) -> None:
+        """Make the model, for the vocabulary and the outcome."""
+        flags = None if self.static_flags is None else tuple(self.static_flags)
+        self.vocabulary = vocabulary = Vocabulary(tuple(known["codes"]), tuple(self.static_names or ()), flags)
+        self.outcome = outcome = Outcome(known["kind"], tuple(known["names"]), tuple(self.edges or ()))
+        auxiliary = tuple(self.auxiliary_names or ())
         features = len(vocabulary.codes) + len(vocabulary.static_names)
         self.scores, self.summary_scores, summaries = NormalScores(features), None, 0
         if self.statistics:
@@ -150,7 +167,8 @@ class EventClassificationTask(RecalibratedTask, RemembersSubjects):
         self.register_buffer("weight", torch.ones(1 if outcome.kind == "binary" else outcome.outputs))
         scales = len(self.tokenizer.widths)
         self.auxiliary_loss = AuxiliaryLoss(auxiliary) if auxiliary else None
-        self.model = EventModel(features, outcome.outputs, summaries, scales, len(auxiliary), **self.architecture)
+        options = {"backbone": self.model_name, **self.model_options}
+        self.model = EventModel(features, outcome.outputs, summaries, scales, len(auxiliary), **options)
         if self.pretrain_epochs:
             self.forecast = Forecast(self.model.dim, len(vocabulary.codes), self.pretrain_hours)
         metrics, main = outcome.metrics()
@@ -162,40 +180,50 @@ class EventClassificationTask(RecalibratedTask, RemembersSubjects):
         Raises:
             ValueError: The data lack what the model needs, or have what it does not know; an option does not fit them.
         """
-        self._encoded = None
+        self.forget_encoded()
         if "train" not in data.samples and (self.vocabulary is None or self.trainer.training):
             why = "train on" if self.trainer.training else "know the model by (or give a ckpt_path)"
             hint = "; all_test leaves none" if data.all_test else ""
             raise ValueError(f"{type(data).__name__}: expected a training part to {why}, got none{hint}")
         if self.vocabulary is None:
             train = data.samples["train"]
-            auxiliary = train.auxiliary_names if self.auxiliary_weight else ()
-            self._build(data.vocabulary, Outcome.of(train, self.intervals), auxiliary)
-            assert self.outcome is not None
-            flags = data.vocabulary.static_flags
-            known = {
-                "codes": list(data.vocabulary.codes),
-                "static_names": list(data.vocabulary.static_names),
-                "static_flags": None if flags is None else list(flags),
-                "kind": self.outcome.kind,
-                "names": list(self.outcome.names),
-                "edges": list(self.outcome.edges),
-                "auxiliary_names": list(auxiliary),
-            }
-            for name, value in known.items():
-                self.hparams[name] = value
+            vocabulary, outcome = data.vocabulary, outcome_of(train, self.intervals)
+            self.know(
+                codes=list(vocabulary.codes),
+                static_names=list(vocabulary.static_names),
+                static_flags=None if vocabulary.static_flags is None else list(vocabulary.static_flags),
+                kind=outcome.kind,
+                names=list(outcome.names),
+                edges=list(outcome.edges),
+                auxiliary_names=list(train.auxiliary_names) if self.auxiliary_weight else [],
+            )
         else:
             data.use_vocabulary(self.vocabulary)
         assert self.outcome is not None
         data.use_outcome(self.outcome)
         if self.trainer.training:
-            self.check_epochs()
-            if self.recalibrate is not None:
-                Recalibration.check(self.recalibrate, self.outcome)
             self.trained_on = data.trained_on()
-            self.fit_scores(data.samples["train"])
-            if self.pretrained is not None:
-                take_encoder(self.model, self.pretrained, self.vocabulary)
+            self.learn_from(data.samples["train"])
+
+    def learn_from(self, train: EventSamples) -> None:
+        """What training begins with: checks of the options, and what is fitted on the training samples.
+
+        Raises:
+            ValueError: An option does not fit the outcome, the training or the samples.
+        """
+        assert self.outcome is not None and self.vocabulary is not None
+        self.check_epochs()
+        if self.recalibrate is not None:
+            Recalibration.check(self.recalibrate, self.outcome)
+        self.fit_scores(train)
+        if self.pretrained is not None:
+            take_encoder(self.model, self.pretrained, self.vocabulary)
+
+    def on_train_start(self) -> None:
+        """Fit what is fitted on batches of the user's own, read once; our data modules have had it done before."""
+        super().on_train_start()
+        if self.data_module is None and not self.scores.known.any():
+            self.learn_from(self.samples_of(list(self.trainer.train_dataloader)))
 
     def fit_scores(self, train: EventSamples) -> None:
         """Fit quantiles and class weights on training samples."""
@@ -206,48 +234,12 @@ class EventClassificationTask(RecalibratedTask, RemembersSubjects):
         if self.class_weight == "balanced":
             self.weight.copy_(torch.tensor(self.outcome.balance(train.target)))
         if self.auxiliary_loss is not None:
-            if train.auxiliary_names != self.auxiliary_names:
+            if train.auxiliary_names != self.auxiliary_loss.names:
                 raise ValueError(
-                    f"auxiliary_names: expected {', '.join(self.auxiliary_names)}, as the model learned, the data have "
-                    f"{', '.join(train.auxiliary_names) or 'none'}"
+                    f"auxiliary_names: expected {', '.join(self.auxiliary_loss.names)}, as the model has, got "
+                    f"{', '.join(train.auxiliary_names) or 'none'} in the data"
                 )
             self.auxiliary_loss.fit(train.auxiliary)
-
-    def setup(self, stage: str) -> None:
-        """Refuse to go on without a model (the data have had their chance in `adapt_to`)."""
-        if self.vocabulary is None:
-            raise ValueError("codes, kind, names: expected values, or one of our event data modules, got None")
-
-    def encode(self, samples: EventSamples) -> Encoded:
-        """Samples in the model's vocabulary, as the model takes them.
-
-        Raises:
-            ValueError: Their codes or static columns are not the model's, in its order.
-        """
-        assert self.vocabulary is not None
-        _check_names("codes", self.vocabulary.codes, samples.codes)
-        _check_names("static_names", self.vocabulary.static_names, samples.static_names)
-        tokens = self.tokenizer.encode(samples, self.scores)
-        if self.features is None or self.summary_scores is None:
-            return Encoded(tokens, None)
-        table = self.features(samples)
-        if not self.tokenizer.values:  # counts alone: of the summary only what holds no value
-            table = np.where([name.endswith((":count", ":since_last")) for name in self.features.names], table, np.nan)
-        return Encoded(tokens, summary_columns(self.summary_scores, table))
-
-    def forward(self, encoded: Encoded, index: Tensor) -> EventOutput:
-        """Logits of the samples at these places."""
-        tokens = encoded.tokens.batch(index.cpu())
-        tokens = type(tokens)(*(column.to(self.device) for column in tokens))
-        return self.model(tokens, None if encoded.summary is None else encoded.summary[index.cpu()].to(self.device))
-
-    @property
-    def whole(self) -> Encoded:
-        """The data module's samples, encoded when they are first asked for (with the weights that are loaded then)."""
-        samples = self.trainer.datamodule.whole
-        if self._encoded is None or self._encoded[0] is not samples:
-            self._encoded = (samples, self.encode(samples))
-        return self._encoded[1]
 
     def idle(self) -> Iterable[nn.Parameter]:
         """The heads of the other phase."""
@@ -256,11 +248,11 @@ class EventClassificationTask(RecalibratedTask, RemembersSubjects):
     def shared_step(self, batch: EventBatch, stage: str) -> StepOutput:
         """Loss and predictions of a batch."""
         assert self.outcome is not None
+        encoded, index = self.encoded(batch)
         if stage == "train" and self.pretraining:
-            tokens = self.whole.tokens.batch(batch.index.cpu())
-            loss, size = self.forecast(self.model, type(tokens)(*(column.to(self.device) for column in tokens)))
+            loss, size = self.forecast(self.model, self.tokens_of(encoded, index))
             return StepOutput(loss, size=max(size, 1))
-        out = self(self.whole, batch.index)
+        out = self(encoded, index)
         if stage == "train":
             return StepOutput(self.training_loss(out, batch), size=len(batch.index))
         if stage == "val":
@@ -275,26 +267,32 @@ class EventClassificationTask(RecalibratedTask, RemembersSubjects):
         heads = [head for head in (out.logits, out.events, out.summary) if head is not None]
         losses = [self.outcome.loss(head, batch.target, self.weight) for head in heads]
         if self.auxiliary_loss is not None and out.auxiliary is not None:
-            known = torch.from_numpy(self.trainer.datamodule.whole.auxiliary[batch.index.cpu()]).to(self.device)
+            known = self.further_outcomes(batch)
             further = [self.auxiliary_loss(logits, known) for logits in out.auxiliary.unbind(1)]
             losses = [a + self.auxiliary_weight * b for a, b in zip(losses, further, strict=True)]
         return losses[0] + self.branch_weight * sum(losses[1:], torch.zeros((), device=self.device))
 
-    @torch.no_grad()
-    def logits_of(self, samples: EventSamples, batch_size: int = 512) -> EventOutput:
-        """Logits of any samples in the model's vocabulary, in evaluation mode, see `encode`."""
-        was, encoded = self.training, self.encode(samples)
-        self.eval()
-        outs = [self(encoded, index) for index in torch.arange(len(samples)).split(batch_size)]
-        self.train(was)
-        columns = zip(*outs, strict=True)
-        return EventOutput(*(None if column[0] is None else torch.cat(column).cpu() for column in columns))
+    def further_outcomes(self, batch: EventBatch) -> Tensor:
+        """What else is known of a batch's samples, (B, A).
+
+        Raises:
+            ValueError: The batches are not those of our data modules, which alone know it.
+        """
+        data = self.data_module
+        if not isinstance(data, EventDataModule) or data.whole is None:
+            raise ValueError(
+                "auxiliary_names: expected data of EventDataModule, which hold further outcomes, got batches alone"
+            )
+        return torch.from_numpy(data.whole.auxiliary[batch.index.cpu().numpy()]).to(self.device)
 
     def predict_step(self, batch: EventBatch, batch_idx: int = 0) -> Mapping[str, Any]:
         """Sample and prediction time, target, and the calibrated probability of each class, label or interval."""
         assert self.outcome is not None
-        probabilities = self.probabilities(self(self.whole, batch.index).logits)
-        table: dict[str, Any] = self.trainer.datamodule.keys_of(batch.index)
+        probabilities = self.probabilities(self(*self.encoded(batch)).logits)
+        data = self.data_module
+        table: dict[str, Any] = {"id": self.names_of(batch.index), "prediction_time": batch.prediction_time}
+        if isinstance(data, EventDataModule):
+            table = data.keys_of(batch.index)
         if self.outcome.kind == "time_to_event":
             table |= {"duration_h": batch.target[:, 0], "event": batch.target[:, 1]}
         elif self.outcome.kind == "multilabel":
@@ -306,19 +304,11 @@ class EventClassificationTask(RecalibratedTask, RemembersSubjects):
 
     def baselines(self, stage: str) -> Mapping[str, Mapping[str, float]]:
         """Logistic regression, gradient boosting and their blend on summary features of the same split."""
-        data = getattr(self.trainer, "datamodule", None)
-        if not self.use_baselines or stage != "test" or data is None or "train" not in data.samples:
-            return {}  # with all_test there is nothing to fit them on
+        data = self.data_module
+        if not self.baseline_names or stage != "test" or not isinstance(data, EventDataModule):
+            return {}
+        if "train" not in data.samples:  # with all_test there is nothing to fit them on
+            return {}
         assert self.outcome is not None
-        found = tabular_scores(self.outcome, data.samples["train"], data.samples[stage])
-        return {name: {f"{stage}/{metric}": x for metric, x in scores.items()} for name, scores in found.items()}
-
-
-def _check_names(argument: str, known: Sequence[str], found: Sequence[str]) -> None:
-    """Compare names and their order, which say what the columns are."""
-    if tuple(known) == tuple(found):
-        return
-    for k, (ours, theirs) in enumerate(zip(known, found, strict=False)):
-        if ours != theirs:
-            raise ValueError(f"{argument}: expected {ours!r} at place {k}, as the model learned, got {theirs!r}")
-    raise ValueError(f"{argument}: expected {len(known)}, as the model learned, got {len(found)}")
+        found = tabular_results(self.outcome, data.samples["train"], data.samples[stage], self.baseline_names)
+        return by_name(found, stage)

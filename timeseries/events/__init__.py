@@ -1,13 +1,13 @@
 """Irregular events: records, samples, batches, vocabularies and splits by subject."""
 
-from .batches import EventBatch, EventDataset, LengthKeys, pad
+from .batches import EventBatch, EventDataset, LengthKeys, pad, unpad
 from .cohort import Cohort, Labels, build_samples
 from .records import EventRecords
 from .samples import EventItem, EventSamples, Kind
 from .splits import PARTS, Split, subject_split
 from .summary import SummaryFeatures
 from .synthetic import Planted, plant
-from .trained_on import KEY, Overlap, RemembersSubjects, TrainedOn
+from .trained_on import KEY, ComparesSubjects, Overlap, RemembersSubjects, TrainedOn
 from .units import unit_rules
 from .vocabulary import Vocabulary, merge
 
@@ -15,6 +15,7 @@ __all__ = [
     "KEY",
     "PARTS",
     "Cohort",
+    "ComparesSubjects",
     "EventBatch",
     "EventDataset",
     "EventItem",
@@ -36,4 +37,5 @@ __all__ = [
     "plant",
     "subject_split",
     "unit_rules",
+    "unpad",
 ]

@@ -8,8 +8,10 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from core.training.data.sampling import BatchKeys, mix
+from core.training import BatchKeys
+from core.training.data.sampling import mix
 
+from ..probabilities.outcomes import Kind
 from .samples import EventItem, EventSamples
 
 
@@ -54,6 +56,59 @@ def pad(items: Sequence[EventItem]) -> EventBatch:
         torch.tensor([item.prediction_time for item in items], dtype=torch.float64),
         torch.from_numpy(np.stack([np.asarray(item.target, dtype=np.float32) for item in items])),
         torch.tensor([item.index for item in items]),
+    )
+
+
+def unpad(
+    batches: Sequence[EventBatch],
+    codes: Sequence[str],
+    static_names: Sequence[str] = (),
+    *,
+    kind: Kind = "binary",
+    target_names: Sequence[str] = (),
+) -> EventSamples:
+    """The samples of batches, one after the other, with the prediction time of each at 0 hours.
+
+    Args:
+        batches: At least one.
+        codes: Names of the codes.
+        static_names: Of the columns of `EventBatch.static`.
+        kind: Of the target.
+        target_names: Of its classes or labels.
+
+    Raises:
+        ValueError: The batches are not what `EventBatch` and `EventSamples` say.
+    """
+    if not batches:
+        raise ValueError("batches: expected at least one, got none")
+    parts = [EventBatch(*(column.detach().cpu() for column in batch)) for batch in batches]
+    for batch in parts:
+        if batch.time.shape != batch.code.shape or batch.time.shape != batch.value.shape:
+            shapes = ", ".join(str(tuple(column.shape)) for column in batch[:3])
+            raise ValueError(f"batch: expected time, code and value of one shape (B, L), got {shapes}")
+        if len(batch.length) != len(batch.time) or (batch.length > batch.time.shape[1]).any():
+            raise ValueError(f"batch.length: expected (B,) of at most L = {batch.time.shape[1]}, got others")
+    there = [torch.arange(batch.time.shape[1]) < batch.length[:, None] for batch in parts]
+    lengths = torch.cat([batch.length for batch in parts])
+    n = len(lengths)
+
+    def events(name: str, dtype: type) -> np.ndarray:
+        chosen = [getattr(batch, name)[own] for batch, own in zip(parts, there, strict=True)]
+        return torch.cat(chosen).numpy().astype(dtype)
+
+    return EventSamples(
+        subjects=torch.cat([batch.index for batch in parts]).numpy().astype(np.str_),
+        offsets=np.concatenate([[0], np.cumsum(lengths.numpy())]).astype(np.int64),
+        time=events("time", np.float64),
+        prediction_time=np.zeros(n),
+        code=events("code", np.int32),
+        value=events("value", np.float32),
+        codes=tuple(codes),
+        static=torch.cat([batch.static for batch in parts]).numpy().astype(np.float32),
+        static_names=tuple(static_names),
+        target=torch.cat([batch.target for batch in parts]).numpy().astype(np.float32),
+        kind=kind,
+        target_names=tuple(target_names),
     )
 
 

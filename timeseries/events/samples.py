@@ -6,13 +6,13 @@ the sample's own origin (the admission, the first event); only differences matte
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, NamedTuple, get_args
 
 import numpy as np
 
 from core.training import hash_arrays
 
-Kind = Literal["binary", "multiclass", "multilabel", "time_to_event"]
+from ..probabilities.outcomes import Kind
 
 
 class EventItem(NamedTuple):

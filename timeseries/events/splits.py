@@ -3,17 +3,17 @@
 A `Split` cannot be made otherwise: its constructor refuses the same subject on two sides.
 """
 
-from dataclasses import dataclass
-
 import numpy as np
 from sklearn.model_selection import KFold, StratifiedKFold, StratifiedShuffleSplit, train_test_split
 
-PARTS = ("train", "val", "test")
+from core.training import PARTS
+from core.training import Split as ItemSplit
+
+__all__ = ["PARTS", "Split", "subject_split"]
 
 
-@dataclass(frozen=True, eq=False)
-class Split:
-    """Sample numbers of the three parts, with the proof that no subject is in two of them.
+class Split(ItemSplit):
+    """`core.training.Split` of samples whose subjects must not be parted; it takes the subjects first.
 
     Args:
         subjects: Of every sample, (N,).
@@ -25,37 +25,14 @@ class Split:
         ValueError: A sample or a subject is in two parts, or a number does not exist.
     """
 
-    subjects: np.ndarray
-    train: np.ndarray
-    val: np.ndarray
-    test: np.ndarray
+    def __init__(self, subjects: np.ndarray, train: np.ndarray, val: np.ndarray, test: np.ndarray) -> None:
+        super().__init__(train, val, test, groups=subjects, unit="subject")
 
-    def __post_init__(self) -> None:
-        owners: dict[str, set[str]] = {}
-        for name in PARTS:
-            part = getattr(self, name)
-            if part.ndim != 1 or (part.dtype.kind not in "iu" and len(part)):
-                raise ValueError(f"{name}: expected (n,) of whole numbers, got {part.shape} of {part.dtype}")
-            if len(part) and (part.min() < 0 or part.max() >= len(self.subjects)):
-                raise ValueError(
-                    f"{name}: expected samples 0 .. {len(self.subjects) - 1}, got {part.min()} .. {part.max()}"
-                )
-            if len(np.unique(part)) != len(part):
-                raise ValueError(f"{name}: expected every sample once, got one twice")
-            owners[name] = set(self.subjects[part].tolist())
-        for first, second in (("train", "val"), ("train", "test"), ("val", "test")):
-            both = owners[first] & owners[second]
-            if both:
-                raise ValueError(
-                    f"split: expected every subject in one part, got {len(both)} in {first} and {second}, such as "
-                    f"{min(both)!r}"
-                )
-
-    def __str__(self) -> str:
-        return ", ".join(
-            f"{name} {len(part)} samples of {len(set(self.subjects[part].tolist()))} subjects"
-            for name, part in ((name, getattr(self, name)) for name in PARTS)
-        )
+    @property
+    def subjects(self) -> np.ndarray:
+        """Of every sample, (N,)."""
+        assert self.groups is not None
+        return self.groups
 
 
 def subject_split(

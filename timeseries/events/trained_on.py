@@ -11,6 +11,7 @@ population, for a newer extract under another name is what must be noticed.
 """
 
 import hashlib
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -19,9 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from core.training import Task
-from core.training.files import read_json
-from core.training.run.folder import RunFolder
+from core.training import RunFolder, Task, read_json
 
 KEY = "training_subjects"  # in a checkpoint
 SALT = 16  # bytes
@@ -98,8 +97,27 @@ class TrainedOn:
         return cls(state["salt"], state["train"], state["val"])
 
 
-class RemembersSubjects(Task):
-    """A task whose checkpoint knows who trained it, and which asks the data whether they may judge it.
+class ComparesSubjects(ABC):
+    """A data module that can say whether its subjects have trained a model."""
+
+    overlap: Overlap | None = None
+    """How many subjects of the part that is validated, tested or predicted the model knows; None: not compared."""
+
+    @abstractmethod
+    def compare(self, checkpoint: Mapping[str, Any], stage: str) -> None:
+        """Compare the data with those that a checkpoint's model was fitted on.
+
+        Args:
+            checkpoint: As `core.training.read_checkpoint` answers it.
+            stage: "fit" to resume, "validate", "test" or "predict".
+
+        Raises:
+            ValueError: Something differs that may not.
+        """
+
+
+class RemembersSubjects(Task, ABC):
+    """What a task needs whose checkpoint knows who trained it, and which asks the data whether they may judge it.
 
     `adapt_to` sets `trained_on` in training. Where a validation or a test was allowed to hold subjects that the model
     knows from its training, their number stands beside the metrics as <stage>/known_subjects.
@@ -118,9 +136,9 @@ class RemembersSubjects(Task):
         super().on_load_checkpoint(checkpoint)
         if KEY in checkpoint:
             self.trained_on = TrainedOn.from_state(checkpoint[KEY])
-        compare = getattr(getattr(self._trainer, "datamodule", None), "compare", None)
-        if callable(compare) and self.trainer.state.fn is not None:
-            compare(checkpoint, self.trainer.state.fn.value)
+        data = self.data_module
+        if isinstance(data, ComparesSubjects) and self.trainer.state.fn is not None:
+            data.compare(checkpoint, self.trainer.state.fn.value)
 
     def on_validation_epoch_end(self) -> None:
         """Log the metrics."""
@@ -134,7 +152,8 @@ class RemembersSubjects(Task):
         self._log_known_subjects("test")
 
     def _log_known_subjects(self, stage: str) -> None:
-        overlap: Overlap | None = getattr(self.trainer.datamodule, "overlap", None)
+        data = self.data_module
+        overlap = data.overlap if isinstance(data, ComparesSubjects) else None
         count = overlap.trained + overlap.chose if overlap is not None else 0
         paths = [one.file("metrics.json") for one in self.trainer.callbacks if isinstance(one, RunFolder)]  # type: ignore[attr-defined]
         before = {name for path in paths if path is not None and path.is_file() for name in read_json(path)}

@@ -2,7 +2,7 @@
 
 from .evaluation import DecisionCurve, binary_scores, difference_intervals, logit, reliability, score_intervals
 from .hazards import exposure, hazard_loss
-from .outcomes import Outcome
+from .outcomes import Kind, Outcome
 from .recalibration import AT_BOUND, Recalibration, fit_temperature
 from .report import EvaluationReport, markdown, model_card
 
@@ -10,6 +10,7 @@ __all__ = [
     "AT_BOUND",
     "DecisionCurve",
     "EvaluationReport",
+    "Kind",
     "Outcome",
     "Recalibration",
     "binary_scores",

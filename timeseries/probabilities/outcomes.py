@@ -9,7 +9,8 @@
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import torch
@@ -19,8 +20,9 @@ from torchmetrics import Metric, MetricCollection
 
 from core.training import Ranking, classification_metrics
 
-from ..events.samples import EventSamples, Kind
 from .hazards import exposure, hazard_loss, interval_edges, survival
+
+Kind = Literal["binary", "multiclass", "multilabel", "time_to_event"]
 
 UNNAMED = ("1",)
 """Class 1 of a binary outcome without a name."""
@@ -30,8 +32,11 @@ UNNAMED = ("1",)
 class Outcome:
     """What is predicted.
 
+    A target is an array: binary: 0 or 1; multiclass: the class number; multilabel: 0 or 1 per label, NaN where unknown;
+    time_to_event: (duration in hours, 1 for an event or 0 for the end of observation).
+
     Args:
-        kind: Of the target, as `EventSamples` has it.
+        kind: Of the target.
         names: Of the classes (binary: of class 1), the labels, or the intervals.
         edges: time_to_event: the ends of the intervals in hours.
     """
@@ -41,70 +46,84 @@ class Outcome:
     edges: tuple[float, ...] = ()
 
     @classmethod
-    def of(cls, samples: EventSamples, intervals: int) -> "Outcome":
-        """That of training samples.
+    def of(cls, target: np.ndarray, kind: Kind, names: Sequence[str] = (), *, intervals: int = 10) -> "Outcome":
+        """That of training targets.
 
         Args:
-            samples: The training part.
+            target: Of the training part.
+            kind: Which kind it is.
+            names: Of the classes (binary: of class 1 alone) or labels; may be empty.
             intervals: For time_to_event.
+
+        Shapes:
+            target: (N,) or (N, K)
 
         Raises:
             ValueError: A multiclass target has one class alone.
         """
-        kind, target, names = samples.kind, samples.target, samples.target_names
         if kind == "time_to_event":
             edges = tuple(interval_edges(target[:, 0], target[:, 1], intervals))
             return cls(kind, tuple(f"by_{edge:g}h" for edge in edges), edges)
+        given = tuple(names)
         if kind == "binary":
-            return cls(kind, names or UNNAMED)
-        count = target.shape[1] if kind == "multilabel" else max(len(names), int(target.max()) + 1)
+            return cls(kind, given or UNNAMED)
+        count = target.shape[1] if kind == "multilabel" else max(len(given), int(target.max()) + 1)
         if kind == "multiclass" and count < 2:
             raise ValueError("target: expected at least two classes, got one")
-        return cls(kind, names or tuple(str(k) for k in range(count)))
+        return cls(kind, given or tuple(str(k) for k in range(count)))
 
     @property
     def outputs(self) -> int:
         """How many logits."""
         return len(self.names)
 
-    def adapt(self, samples: EventSamples) -> EventSamples:
-        """The same samples with their targets in this outcome's order: classes and labels go by their names.
+    def adapt(self, target: np.ndarray, kind: Kind, names: Sequence[str] = ()) -> np.ndarray:
+        """A target in this outcome's order: classes and labels go by their names.
 
-        A label that the samples do not have is unknown, NaN. Samples without names go by number, if the outcome does.
+        A label that is not there is unknown, NaN. A target without names goes by number, if the outcome does.
+
+        Args:
+            target: Of any samples.
+            kind: Which kind it is.
+            names: Of its classes (binary: of class 1 alone) or labels; may be empty.
+
+        Shapes:
+            target: (N,) or (N, K); answer: (N,) or (N, outputs); the same array where nothing changes
 
         Raises:
-            ValueError: The samples are of another kind, or have a target whose name is not known here.
+            ValueError: It is of another kind, or has a class or label whose name is not known here.
         """
-        if samples.kind != self.kind:
-            raise ValueError(f"kind: the model predicts a {self.kind} outcome, the data have {samples.kind}")
-        target, names = samples.target, samples.target_names
-        if self.kind == "time_to_event" or names == self.names:
-            return samples
-        if self.kind == "binary":
-            if names and self.names != UNNAMED and not np.isnan(target).all():
-                raise ValueError(f"{self._strange(names[0])}; if it is the same outcome, call it so in the labels, too")
-            return samples
-        label = self.kind == "multilabel"
+        if kind != self.kind:
+            raise ValueError(f"kind: expected a {self.kind} outcome, as the model predicts, got {kind} in the data")
+        theirs = list(names)
+        if kind == "time_to_event" or tuple(theirs) == self.names:
+            return target
+        if kind == "binary":
+            if theirs and self.names != UNNAMED and not np.isnan(target).all():
+                raise ValueError(
+                    f"{self._strange(theirs[0])}; if it is the same outcome, call it so in the labels, too"
+                )
+            return target
+        label = kind == "multilabel"
         known = ~np.isnan(target)
         used = np.flatnonzero(known.any(0)) if label else np.unique(target[known]).astype(np.int64)
-        count = max(len(names), target.shape[1] if label else int(used.max(initial=-1)) + 1)
-        theirs = [*names, *(str(k) for k in range(len(names), count))]
+        count = max(len(theirs), target.shape[1] if label else int(used.max(initial=-1)) + 1)
+        theirs += [str(k) for k in range(len(theirs), count)]
         place = {name: k for k, name in enumerate(self.names)}
         for k in used:
             if theirs[k] not in place:
                 raise self._strange(theirs[k])
         if label:
-            ours = np.full((len(samples), self.outputs), np.nan, dtype=np.float32)
+            ours = np.full((len(target), self.outputs), np.nan, dtype=np.float32)
             for k in used:
                 ours[:, place[theirs[k]]] = target[:, k]
-        else:
-            table = np.array([*(place.get(name, -1) for name in theirs), np.nan], dtype=np.float32)
-            ours = table[np.where(known, target, -1).astype(np.int64)]
-        return replace(samples, target=ours, target_names=self.names)
+            return ours
+        table = np.array([*(place.get(name, -1) for name in theirs), np.nan], dtype=np.float32)
+        return table[np.where(known, target, -1).astype(np.int64)]
 
     def _strange(self, name: str) -> ValueError:
         known = ", ".join(self.names)
-        return ValueError(f"target_names: expected targets that the model knows ({known}), the data have {name!r}")
+        return ValueError(f"target_names: expected targets that the model knows ({known}), got {name!r} in the data")
 
     def has_contrast(self, target: Tensor) -> bool:
         """Whether two classes occur, some label is both 0 and 1, or there are both an event and time without one."""
@@ -132,7 +151,7 @@ class Outcome:
         """Mean over the samples (multilabel: over the labels that are known).
 
         Shapes:
-            logits: (N, K); target: as in `EventSamples`; weight: (1,) binary, (K,) else; answer: ().
+            logits: (N, K); target: as above; weight: (1,) binary, (K,) else; answer: ().
         """
         if self.kind == "binary":
             return F.binary_cross_entropy_with_logits(logits[:, 0], target, pos_weight=weight)
@@ -169,7 +188,7 @@ class Outcome:
         """Predictions and targets as the metrics take them, of any method's probabilities.
 
         Shapes:
-            probabilities: as the table above has them; target: as in `EventSamples`.
+            probabilities: as the table above has them; target: as above.
         """
         if self.kind == "time_to_event":
             return probabilities.sum(1), target  # sooner, more risk

@@ -64,7 +64,7 @@ class Recalibration:
             method: "temperature" for every outcome, "isotonic" for binary ones.
             outcome: What is predicted.
             logits: Of the model.
-            target: As in `EventSamples`.
+            target: See `Outcome`.
             given: The answer where the targets have nothing to fit on, see `Outcome.has_contrast`; the default leaves
                 logits as they are.
 
@@ -139,7 +139,7 @@ def fit_temperature(outcome: Outcome, logits: Tensor, target: Tensor, steps: int
     Args:
         outcome: What is predicted.
         logits: Of the model.
-        target: As in `EventSamples`.
+        target: See `Outcome`.
         steps: Of the search; each shortens the interval by 0.618.
     """
     z, ratio = logits.double(), (math.sqrt(5) - 1) / 2

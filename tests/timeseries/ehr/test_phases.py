@@ -32,7 +32,7 @@ ROOT = Path(__file__).parents[3]
 
 def test_the_best_model_has_learned_the_outcome(tmp_path):
     """No epoch of the outcome moves anything: each is worse than those before, or as good."""
-    model = {"architecture": TINY, "pretrain_epochs": 3, "lr": 1e-9, "pretrain_lr": 0.02, "bin_hours": [8.0, 96.0]}
+    model = {"model_options": TINY, "pretrain_epochs": 3, "lr": 1e-9, "pretrain_lr": 0.02, "bin_hours": [8.0, 96.0]}
     options = config(tmp_path, model={"class_path": "EventClassificationTask", "init_args": model})
     main(["fit", *options, "--trainer.max_epochs", "6", "--ema", "null", "--early_stopping", "1"])
     folder = tmp_path / "runs/run/version_0"
@@ -42,7 +42,7 @@ def test_the_best_model_has_learned_the_outcome(tmp_path):
 
 def test_a_recipe_keeps_no_model_of_the_pretraining(tmp_path):
     recipe = {
-        "model": {"init_args": {"architecture": TINY, "pretrain_epochs": 3, "lr": 1e-9, "baselines": False}},
+        "model": {"init_args": {"model_options": TINY, "pretrain_epochs": 3, "lr": 1e-9, "baselines": []}},
         "trainer": {"max_epochs": 5},
         "ema": None,
         "early_stopping": 1,
@@ -78,7 +78,7 @@ def test_no_training_ends_before_the_outcome(tmp_path, options, message):
 def test_a_dry_run_and_a_pretraining_may(tmp_path):
     fitted(tmp_path, task(pretrain_epochs=2), given_data(drawn(100)), fast_dev_run=True)
     fitted(tmp_path, task(pretrain_epochs=2, recalibrate=None), given_data(drawn(100)), 9, max_steps=7)
-    recipe = {"model": {"init_args": {"architecture": TINY, "pretrain_epochs": 1}}, "trainer": {"max_epochs": 2}}
+    recipe = {"model": {"init_args": {"model_options": TINY, "pretrain_epochs": 1}}, "trainer": {"max_epochs": 2}}
     data = given_data(drawn(60))
     data.setup()
     assert "forecast.head.weight" in read_checkpoint(pretrain(recipe, data, tmp_path / "first.ckpt"))["state_dict"]
@@ -86,7 +86,7 @@ def test_a_dry_run_and_a_pretraining_may(tmp_path):
 
 @pytest.mark.parametrize("architecture", [{}, {"backbone": "gru"}, {"pooling": "attention", "fusion": "concat"}])
 def test_idle_parameters_are_those_without_a_gradient(tmp_path, architecture):
-    model = task(pretrain_epochs=1, architecture={**TINY, **architecture}, bin_hours=[4.0, 8.0], recalibrate=None)
+    model = task(pretrain_epochs=1, model_options={**TINY, **architecture}, bin_hours=[4.0, 8.0], recalibrate=None)
     seen = []
 
     class Watch(L.Callback):
@@ -104,7 +104,7 @@ def test_idle_parameters_are_those_without_a_gradient(tmp_path, architecture):
 @pytest.mark.slow
 def test_two_processes(tmp_path):
     """They train, and AdamW leaves out in each phase what it leaves out in one process."""
-    model = {"architecture": TINY, "pretrain_epochs": 2, "lr": 0.01, "bin_hours": [8.0, 96.0]}
+    model = {"model_options": TINY, "pretrain_epochs": 2, "lr": 0.01, "bin_hours": [8.0, 96.0]}
     options = config(tmp_path, model={"class_path": "EventClassificationTask", "init_args": model})
     found = []
     for name, more in (

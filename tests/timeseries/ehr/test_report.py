@@ -27,11 +27,11 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("report")
     path, labels = write_table(folder, 80)
     architecture = {"dim": 8, "depth": 1, "heads": 2, "summary_hidden": 8}
-    model = {"architecture": architecture, "baselines": False, "lr": 0.01, "recalibrate": None}
+    model = {"model_options": architecture, "baselines": [], "lr": 0.01, "recalibrate": None}
     data = {"path": str(path), "labels": str(labels), "split_seed": 3}
     entries = {
         "model": {"class_path": "EventClassificationTask", "init_args": model},
-        "data": {"class_path": "EventTable", "init_args": data},
+        "data": {"class_path": "EventTableData", "init_args": data},
         "trainer": {"max_epochs": 3, "accelerator": "cpu", "devices": 1, "enable_progress_bar": False},
     }
     (folder / "run.yaml").write_text(json.dumps(entries))
@@ -71,5 +71,5 @@ def test_what_cannot_be_reported_is_named(run: Path, tmp_path: Path, capsys: pyt
     with pytest.raises(FileNotFoundError, match="run: expected the folder of a run with its config"):
         data_of(tmp_path)
     (tmp_path / "config.yaml").write_text("data: {class_path: os.system}")
-    with pytest.raises(ValueError, match=r"data: expected one of EventTable, .*, got 'os\.system'"):
+    with pytest.raises(ValueError, match=r"data: expected one of EventTableData, .*, got 'os\.system'"):
         data_of(tmp_path)

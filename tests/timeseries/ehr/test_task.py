@@ -11,7 +11,7 @@ from sklearn.metrics import roc_auc_score
 
 from core.training import read_checkpoint
 from core.training.cli import main
-from timeseries import EventClassificationTask, EventEnsemble, EventSamples, Split, SyntheticEvents, load_task
+from timeseries import EventClassificationTask, EventEnsemble, EventSamples, Split, SyntheticEventsData, load_task
 from timeseries.ehr.baselines.tabular import TabularBaselines
 from timeseries.ehr.data.base import EventDataModule, LoadedEvents
 from timeseries.ehr.recipe import create, pretrain, train
@@ -45,7 +45,7 @@ def given_data(given, **options):
 
 
 def task(**options):
-    return EventClassificationTask(**{"architecture": TINY, "baselines": False, "lr": 0.01, **options})
+    return EventClassificationTask(**{"model_options": TINY, "baselines": [], "lr": 0.01, **options})
 
 
 def fitted(tmp_path, model, data, epochs=2, **options):
@@ -180,9 +180,12 @@ def config(tmp_path, **more):
         "ema": 0.9,
         "model": {
             "class_path": "EventClassificationTask",
-            "init_args": {"architecture": TINY, "pretrain_epochs": 1, "lr": 0.01, "bin_hours": [8.0, 96.0]},
+            "init_args": {"model_options": TINY, "pretrain_epochs": 1, "lr": 0.01, "bin_hours": [8.0, 96.0]},
         },
-        "data": {"class_path": "SyntheticEvents", "init_args": {"count": 150, "events_per_code": 6, "batch_size": 32}},
+        "data": {
+            "class_path": "SyntheticEventsData",
+            "init_args": {"count": 150, "events_per_code": 6, "batch_size": 32},
+        },
         "trainer": {"max_epochs": 3, "accelerator": "cpu", "devices": 1, "enable_progress_bar": False},
         **more,
     }
@@ -214,7 +217,7 @@ def test_from_the_command_line_to_a_table(tmp_path, monkeypatch):
     model = load_task(best)
     temperature = read_checkpoint(best)["calibration"]["temperature"]
     assert model.calibration.temperature == temperature != 1.0
-    data = SyntheticEvents(count=150, events_per_code=6)
+    data = SyntheticEventsData(count=150, events_per_code=6)
     data.setup()
     test = data.samples["test"]
     p = model.probabilities(model.logits_of(test).logits).numpy()
@@ -253,7 +256,7 @@ def whole_of(given, model):
 
 def test_pretrained_weights_are_taken_and_others_refused(tmp_path):
     recipe = {
-        "model": {"init_args": {"architecture": TINY, "pretrain_epochs": 1, "lr": 0.01, "baselines": False}},
+        "model": {"init_args": {"model_options": TINY, "pretrain_epochs": 1, "lr": 0.01, "baselines": []}},
         "trainer": {"max_epochs": 2, "limit_val_batches": 0},
         "ema": None,
     }
@@ -266,14 +269,14 @@ def test_pretrained_weights_are_taken_and_others_refused(tmp_path):
     name = "encoder.blocks.0.attention.q_proj.weight"
     assert torch.equal(model.model.state_dict()[name], stored[f"model.{name}"])
     with pytest.raises(ValueError, match="pretrained: expected"):
-        train(recipe, data, pretrained=path, architecture={"dim": 16})
+        train(recipe, data, pretrained=path, model_options={"dim": 16})
     with pytest.raises(ValueError, match="codes and statics"):
         train(recipe, given_data(drawn(80, codes=("a", "q", "c"))), pretrained=path)
 
 
 def test_best_validation_is_kept(tmp_path):
     recipe = {
-        "model": {"init_args": {"architecture": TINY, "lr": 0.05, "baselines": False}},
+        "model": {"init_args": {"model_options": TINY, "lr": 0.05, "baselines": []}},
         "trainer": {"max_epochs": 6},
         "ema": 0.5,
         "early_stopping": 3,
@@ -310,13 +313,13 @@ def test_refuses_another_outcome_and_no_data(tmp_path):
     model = task()
     fitted(tmp_path, model, given_data(drawn(60)), 1)
     classes = samples([[(1.0, "a", 1.0)]] * 60, [k % 3 for k in range(60)], kind="multiclass", codes=("a", "b", "c"))
-    with pytest.raises(ValueError, match="binary outcome, the data have multiclass"):
+    with pytest.raises(ValueError, match="binary outcome, as the model predicts, got multiclass"):
         fitted(tmp_path, model, given_data(classes), 1)
     with pytest.raises(ValueError, match="codes, kind, names"):
         task().setup("fit")
 
 
 def test_recipes_are_laid_over(tmp_path):
-    recipe = {"model": {"init_args": {"architecture": {"dim": 8, "heads": 2}, "lr": 0.1}}}
-    made = create(recipe, architecture={"heads": 4}, lr=0.2)
-    assert made.architecture == {"dim": 8, "heads": 4} and made.lr == 0.2
+    recipe = {"model": {"init_args": {"model_options": {"dim": 8, "heads": 2}, "lr": 0.1}}}
+    made = create(recipe, model_options={"heads": 4}, lr=0.2)
+    assert made.model_options == {"dim": 8, "heads": 4} and made.lr == 0.2

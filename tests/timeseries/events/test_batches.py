@@ -14,10 +14,10 @@ from timeseries import (
     EventDataModule,
     EventDataset,
     EventSamples,
-    EventTable,
+    EventTableData,
     LengthKeys,
     LoadedEvents,
-    Meds,
+    MedsData,
     Vocabulary,
     pad,
 )
@@ -96,7 +96,7 @@ def test_batches_by_length_waste_less_and_change_from_epoch_to_epoch() -> None:
 
 def test_a_table_becomes_batches(tmp_path: Path) -> None:
     path, labels = write_table(tmp_path)
-    data = EventTable(str(path), str(labels), batch_size=8)
+    data = EventTableData(str(path), str(labels), batch_size=8)
     data.setup()
     batch = next(iter(data.train_dataloader()))
     assert len(batch.length) == 8 and data.codes == ("HR", "Na", "visit") and data.kind == "binary"
@@ -105,21 +105,21 @@ def test_a_table_becomes_batches(tmp_path: Path) -> None:
     seen = torch.cat([batch.index for batch in data.test_dataloader()])
     assert seen.tolist() == data.split.test.tolist() if data.split else False
     assert data.target_names == ("target",)
-    plain = EventTable(str(path), str(labels), batch_size=8, bucket=1)
+    plain = EventTableData(str(path), str(labels), batch_size=8, bucket=1)
     plain.setup()
     assert type(plain.train_dataloader().sampler) is BatchKeys and isinstance(
         data.train_dataloader().sampler, LengthKeys
     )
-    with pytest.raises(RuntimeError, match="call setup"):
-        EventTable(str(path), str(labels)).report()
+    with pytest.raises(RuntimeError, match=r"expected setup\(\) to have been called"):
+        EventTableData(str(path), str(labels)).report()
     with pytest.raises(ValueError, match="unseen: expected"):
-        EventTable(str(path), str(labels), unseen="maybe")
+        EventTableData(str(path), str(labels), unseen="maybe")
 
 
 def test_columns_that_join_samples_with_their_labels(tmp_path: Path) -> None:
     path, labels = write_table(tmp_path)
     labels.write_text("subject,prediction_time,target\n" + "".join(f"s{k},{1 + k / 8},{k % 2}\n" for k in range(40)))
-    data = EventTable(str(path), str(labels), all_test=True, time_unit="days", after_prediction="drop")
+    data = EventTableData(str(path), str(labels), all_test=True, time_unit="days", after_prediction="drop")
     data.setup("predict")
     keys = data.keys_of(torch.tensor([8, 1]))
     assert keys["id"] == ["s8@2", "s1@1.125"] and keys["subject"] == ["s8", "s1"]
@@ -139,14 +139,14 @@ def test_an_event_after_the_prediction_time_stops_a_table_unless_it_may_be_left_
     path, labels = write_table(tmp_path)
     path.write_text(path.read_text() + "s3,24.5,HR,99,unit\n")
     with pytest.raises(ValueError, match=r"subject s3 has 'HR' at 24\.5 h, its prediction time is 24 h"):
-        EventTable(str(path), str(labels)).setup()
-    data = EventTable(str(path), str(labels), after_prediction="drop")
+        EventTableData(str(path), str(labels)).setup()
+    data = EventTableData(str(path), str(labels), after_prediction="drop")
     data.setup()
     assert "1 events after the prediction time left out" in data.report()
 
 
 def test_a_trained_models_vocabulary_can_be_laid_over_new_data(tmp_path: Path) -> None:
-    data = Meds(str(write_meds(tmp_path)))
+    data = MedsData(str(write_meds(tmp_path)))
     data.setup()
     data.use_vocabulary(Vocabulary(("LAB//b", "older"), ("HEIGHT", "GENDER//M")))
     assert data.codes == ("LAB//b", "older") and data.whole is not None
@@ -217,25 +217,25 @@ def test_parts_with_several_vocabularies_merge_by_name() -> None:
 
 def test_new_data_are_one_test_part_and_targets_may_be_unknown(tmp_path: Path) -> None:
     path, labels = write_table(tmp_path)
-    tested = EventTable(str(path), str(labels), all_test=True)
+    tested = EventTableData(str(path), str(labels), all_test=True)
     tested.setup("test")
     assert set(tested.samples) == {"test"} and len(tested.samples["test"]) == 40 and tested.train_set is None
     labels.write_text("subject,prediction_time\ns1,24\ns2,24\n")
-    data = EventTable(str(path), str(labels), all_test=True)
+    data = EventTableData(str(path), str(labels), all_test=True)
     data.setup("predict")
     assert data.samples["test"].unlabelled.all() and len(list(data.predict_dataloader())) == 1
     with pytest.raises(ValueError, match="expected a target for every sample, got 2 without; with all_test"):
-        EventTable(str(path), str(labels), all_test=True).setup("test")
+        EventTableData(str(path), str(labels), all_test=True).setup("test")
     with pytest.raises(ValueError, match="expected the column 'target'"):
-        EventTable(str(path), str(labels)).setup()
-    meds = Meds(str(write_meds(tmp_path / "meds")), all_test=True)
+        EventTableData(str(path), str(labels)).setup()
+    meds = MedsData(str(write_meds(tmp_path / "meds")), all_test=True)
     meds.setup("predict")
     assert set(meds.samples) == {"test"} and len(meds.samples["test"]) == 40
 
 
 def test_a_trainers_user_is_told_once_what_was_met(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path, labels = write_table(tmp_path)
-    data = EventTable(str(path), str(labels))
+    data = EventTableData(str(path), str(labels))
     data.setup("fit")
     assert capsys.readouterr().err == ""  # from Python, report() answers it
     data.trainer = SimpleNamespace(is_global_zero=True, lightning_module=None)  # type: ignore[assignment]

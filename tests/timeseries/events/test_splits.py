@@ -25,9 +25,9 @@ def test_a_subject_on_two_sides_is_refused() -> None:
 
 
 def test_numbers_that_make_no_sense_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"train: expected samples 0 \.\. 4, got 2 \.\. 5"):
+    with pytest.raises(ValueError, match=r"train: expected items 0 \.\. 4, got 2 \.\. 5"):
         split([2, 5], [], [])
-    with pytest.raises(ValueError, match="test: expected every sample once"):
+    with pytest.raises(ValueError, match="test: expected every item once"):
         split([0], [], [3, 3])
     with pytest.raises(ValueError, match="whole numbers"):
         Split(np.array(["p"]), np.array([0.0]), np.array([]), np.array([]))

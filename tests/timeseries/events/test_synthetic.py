@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from timeseries import SyntheticEvents
+from timeseries import SyntheticEventsData
 from timeseries.events.synthetic import plant
 
 
@@ -41,13 +41,13 @@ def test_targets_follow_the_logit() -> None:
 
 
 def test_the_truth_stands_in_the_order_of_whole() -> None:
-    data = SyntheticEvents(count=60, events_per_code=5)
+    data = SyntheticEventsData(count=60, events_per_code=5)
     data.setup()
     assert data.planted is not None and data.whole is not None and data.split is not None
     assert (data.whole.target == data.planted.samples.target).all() and len(data.planted.logit) == 60
     item = data.train_set[0]
     assert item.index == data.split.train[0] and item.target == data.planted.samples.target[item.index]
-    other = SyntheticEvents(count=60, events_per_code=5, data_seed=1)
+    other = SyntheticEventsData(count=60, events_per_code=5, data_seed=1)
     other.setup()
     assert other.fingerprint() != data.fingerprint()
 

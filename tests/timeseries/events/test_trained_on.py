@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from timeseries import SyntheticEvents
+from timeseries import SyntheticEventsData
 from timeseries.ehr.data import EventDataModule, LoadedEvents
 from timeseries.events.trained_on import Overlap, TrainedOn
 
@@ -43,7 +43,7 @@ def test_the_same_subjects_are_the_same_in_any_order() -> None:
 def test_names_are_compared_within_one_population() -> None:
     """Drawn anew, s0 is another subject; in your own files, he is the same."""
     one, same, other = (
-        SyntheticEvents(count=30, events_per_code=2, data_seed=seed, split_seed=5) for seed in (0, 0, 1)
+        SyntheticEventsData(count=30, events_per_code=2, data_seed=seed, split_seed=5) for seed in (0, 0, 1)
     )
     for data in (one, same, other):
         data.setup()

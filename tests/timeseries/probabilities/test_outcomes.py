@@ -1,5 +1,6 @@
+import ast
 import math
-from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,24 +9,23 @@ from scipy.optimize import minimize_scalar
 from sklearn.isotonic import IsotonicRegression
 from torch.nn import functional as F
 
+import timeseries.probabilities
 from timeseries.probabilities.outcomes import Outcome
 from timeseries.probabilities.recalibration import Recalibration, fit_temperature
-
-from ..event_fakes import drawn, samples
 
 NAN = float("nan")
 BINARY = Outcome("binary", ("died",))
 
 
-def test_each_kind_is_read_off_the_training_samples():
-    assert Outcome.of(drawn(10), 5) == Outcome("binary", ("1",))
-    three = samples([[]] * 3, [0, 2, 1], kind="multiclass", target_names=("x", "y", "z"))
-    assert Outcome.of(three, 5) == Outcome("multiclass", ("x", "y", "z"))
-    labels = samples([[]] * 2, target=[[1, 0], [NAN, 1]], kind="multilabel", target_names=("p", "q"))
-    assert Outcome.of(labels, 5).outputs == 2
-    durations = samples([[]] * 4, target=[[1, 1], [2, 1], [3, 0], [4, 1]], kind="time_to_event")
-    timed = Outcome.of(durations, 3)
+def test_each_kind_is_read_off_the_training_targets():
+    assert Outcome.of(np.array([0.0, 1.0]), "binary") == Outcome("binary", ("1",))
+    assert Outcome.of(np.array([0.0, 2, 1]), "multiclass", ("x", "y", "z")) == Outcome("multiclass", ("x", "y", "z"))
+    assert Outcome.of(np.array([0.0, 2, 1]), "multiclass") == Outcome("multiclass", ("0", "1", "2"))
+    assert Outcome.of(np.array([[1, 0], [NAN, 1]]), "multilabel", ["p", "q"]) == Outcome("multilabel", ("p", "q"))
+    timed = Outcome.of(np.array([[1.0, 1], [2, 1], [3, 0], [4, 1]]), "time_to_event", intervals=3)
     assert timed.outputs == len(timed.edges) == 3 and timed.edges[-1] > 4
+    with pytest.raises(ValueError, match="target: expected at least two classes, got one"):
+        Outcome.of(np.zeros(3), "multiclass")
 
 
 def test_losses_are_those_of_torch():
@@ -179,28 +179,29 @@ CLASSES = Outcome("multiclass", ("high", "low", "mid"))
 LABELS = Outcome("multilabel", ("p", "q"))
 
 
+def adapted(outcome, target, names=(), kind=None):
+    return outcome.adapt(np.array(target, dtype=np.float32), kind or outcome.kind, names)
+
+
 def test_classes_and_labels_go_by_their_names():
-    some = samples([[]] * 4, [0, 1, NAN, 1], kind="multiclass", target_names=("low", "mid"))
-    ours = CLASSES.adapt(some)
-    assert np.array_equal(ours.target, [1, 2, NAN, 2], equal_nan=True) and ours.target_names == CLASSES.names
-    assert CLASSES.adapt(ours) is ours
-    table = [[1, 0], [NAN, 1]]
-    turned = LABELS.adapt(samples([[]] * 2, table, kind="multilabel", target_names=("q", "p")))
-    assert np.array_equal(turned.target, [[0, 1], [1, NAN]], equal_nan=True) and turned.target_names == ("p", "q")
-    one = LABELS.adapt(samples([[]] * 2, [[1], [0]], kind="multilabel", target_names=("q",)))
-    assert np.array_equal(one.target, [[NAN, 1], [NAN, 0]], equal_nan=True)
-    died = samples([[]] * 2, [0, 1], target_names=("died",))
-    assert BINARY.adapt(died) is died
+    ours = adapted(CLASSES, [0, 1, NAN, 1], ("low", "mid"))
+    assert np.array_equal(ours, [1, 2, NAN, 2], equal_nan=True) and ours.dtype == np.float32
+    assert CLASSES.adapt(ours, "multiclass", CLASSES.names) is ours
+    turned = adapted(LABELS, [[1, 0], [NAN, 1]], ("q", "p"))
+    assert np.array_equal(turned, [[0, 1], [1, NAN]], equal_nan=True)
+    one = adapted(LABELS, [[1], [0]], ["q"])
+    assert np.array_equal(one, [[NAN, 1], [NAN, 0]], equal_nan=True)
+    died = np.array([0, 1], dtype=np.float32)
+    assert BINARY.adapt(died, "binary", ("died",)) is died
 
 
 def test_numbers_are_names_where_there_are_none():
     numbered = Outcome("multiclass", ("0", "1", "2"))
-    bare = samples([[]] * 3, [2, 1, 0], kind="multiclass")
-    assert numbered.adapt(bare).target.tolist() == [2, 1, 0]
-    with pytest.raises(ValueError, match=r"target_names: .*high, low, mid.*the data have '0'"):
-        CLASSES.adapt(bare)
-    assert BINARY.adapt(samples([[]] * 2, [0, 1])).target.tolist() == [0, 1]
-    assert Outcome("binary", ("1",)).adapt(samples([[]] * 2, [0, 1], target_names=("x",))).target.tolist() == [0, 1]
+    assert adapted(numbered, [2, 1, 0]).tolist() == [2, 1, 0]
+    with pytest.raises(ValueError, match=r"target_names: expected .*high, low, mid.*, got '0' in the data"):
+        adapted(CLASSES, [2, 1, 0])
+    assert adapted(BINARY, [0, 1]).tolist() == [0, 1]
+    assert adapted(Outcome("binary", ("1",)), [0, 1], ("x",)).tolist() == [0, 1]
 
 
 @pytest.mark.parametrize(
@@ -213,13 +214,22 @@ def test_numbers_are_names_where_there_are_none():
     ],
 )
 def test_what_the_model_does_not_know_is_named(outcome, target, names, strange):
-    held = samples([[]] * 2, target, kind=outcome.kind, target_names=names)
-    with pytest.raises(ValueError, match=f"target_names: expected .*the data have '{strange}'"):
-        outcome.adapt(held)
-    unknown = replace(held, target=np.full_like(held.target, np.nan))
-    assert np.isnan(outcome.adapt(unknown).target).all()  # to be predicted: no target can be mistaken
+    with pytest.raises(ValueError, match=f"target_names: expected .*got '{strange}' in the data"):
+        adapted(outcome, target, names)
+    unknown = adapted(outcome, np.full(np.shape(target), NAN), names)
+    assert np.isnan(unknown).all()  # to be predicted: no target can be mistaken
 
 
 def test_the_other_kind_is_refused():
-    with pytest.raises(ValueError, match="kind: the model predicts a binary outcome, the data have multiclass"):
-        BINARY.adapt(samples([[]] * 2, [0, 1], kind="multiclass"))
+    with pytest.raises(ValueError, match="kind: expected a binary outcome, as the model predicts, got multiclass"):
+        adapted(BINARY, [0, 1], kind="multiclass")
+
+
+def test_the_room_imports_nothing_of_events_or_of_a_system():
+    folder = Path(timeseries.probabilities.__file__).parent
+    for file in folder.glob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom):
+                assert node.level < 2 and not (node.module or "").startswith("timeseries"), file.name
+            elif isinstance(node, ast.Import):
+                assert not any(name.name.startswith("timeseries") for name in node.names), file.name

@@ -37,7 +37,7 @@ def a_report():
 
 def untrained(one, **architecture):
     """A task with a model that was not trained, for what does not need one that was."""
-    task = EventClassificationTask(architecture={"dim": 8, "heads": 2, **architecture}, summary=[], baselines=False)
+    task = EventClassificationTask(model_options={"dim": 8, "heads": 2, **architecture}, summary=[], baselines=[])
     task._build(Vocabulary(one.codes, one.static_names), Outcome("binary", ("1",)))
     task.fit_scores(one)
     return task.eval()

@@ -1,9 +1,10 @@
 """Tabular baselines for every kind of outcome."""
 
-from .scores import tabular_scores
+from .scores import METHODS, tabular_results
 from .tabular import TabularBaselines
 
 __all__ = [
+    "METHODS",
     "TabularBaselines",
-    "tabular_scores",
+    "tabular_results",
 ]

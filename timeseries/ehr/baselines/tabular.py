@@ -11,10 +11,12 @@ from typing import Self
 import numpy as np
 from scipy.special import log_softmax
 from sklearn.model_selection import StratifiedGroupKFold
+from sklearn.pipeline import Pipeline
 
 from ...events.samples import EventSamples
 from ...events.summary import SummaryFeatures
 from ...probabilities.outcomes import Outcome
+from ..outcomes import outcome_of
 from .tabular_hazards import hazard_methods, strata_of_events
 from .tabular_methods import SMALLEST, Folds, Pair, classification, fit_pair, mean_log_odds
 
@@ -32,6 +34,7 @@ class TabularBaselines:
         strengths: Values of C, the inverse of the penalty, to choose from.
         outcome: What is predicted, with the intervals of a time to event; None: as the training samples have it, with
             10 intervals.
+        names: Which of the methods, of `NAMES`; one that no name needs is not fitted.
 
     Attributes:
         chosen: What was chosen, by label: (C, trees).
@@ -45,9 +48,14 @@ class TabularBaselines:
         trees: int = 400,
         strengths: Sequence[float] = (0.0003, 0.001, 0.003, 0.01, 0.03, 0.1),
         outcome: Outcome | None = None,
+        names: Sequence[str] = NAMES,
     ) -> None:
+        strange = [name for name in names if name not in NAMES]
+        if strange:
+            raise ValueError(f"names: expected some of {', '.join(NAMES)}, got {strange[0]!r}")
         self.seed, self.folds, self.statistics, self.trees = seed, folds, tuple(statistics), trees
-        self.strengths, self.given = tuple(strengths), outcome
+        self.strengths, self.given, self.names = tuple(strengths), outcome, tuple(names)
+        self._wanted = tuple(name in self.names or "blend" in self.names for name in NAMES[:2])
         self.features: SummaryFeatures | None = None
         self.chosen: list[tuple[float, int]] = []
         self._pairs: list[Pair] = []
@@ -58,7 +66,7 @@ class TabularBaselines:
         Raises:
             ValueError: The target is of another kind than the outcome, or a fold would lack a class or events.
         """
-        self.outcome = self.given or Outcome.of(train.select(~train.unlabelled), 10)
+        self.outcome = self.given or outcome_of(train.select(~train.unlabelled), 10)
         if train.kind != self.outcome.kind:
             raise ValueError(f"kind: expected {self.outcome.kind}, as the outcome is, got {train.kind}")
         self.features = SummaryFeatures.of(train, self.statistics)
@@ -80,12 +88,14 @@ class TabularBaselines:
                 f"target: expected {self.folds} samples or more of two or more classes, got {counts.tolist()}"
             )
         folds = self._draw(target, subjects)
-        return fit_pair(classification(self.seed), table, target, folds, self.strengths, self.trees)
+        return fit_pair(classification(self.seed), table, target, folds, self.strengths, self.trees, self._wanted)
 
     def _fit_hazards(self, table: np.ndarray, target: np.ndarray, subjects: np.ndarray) -> Pair:
         edges = self.outcome.edges
         folds = self._draw(strata_of_events(target, edges, subjects, self.folds), subjects)
-        return fit_pair(hazard_methods(edges, self.seed), table, target, folds, self.strengths, self.trees)
+        return fit_pair(
+            hazard_methods(edges, self.seed), table, target, folds, self.strengths, self.trees, self._wanted
+        )
 
     def _draw(self, strata: np.ndarray, subjects: np.ndarray) -> Folds:
         """Folds of whole subjects, with strata as even as may be."""
@@ -100,23 +110,32 @@ class TabularBaselines:
             event by the end of each interval (time_to_event), as `Outcome.probabilities` answers
         """
         if self.features is None:
-            raise RuntimeError("TabularBaselines: call fit() first")
+            raise RuntimeError("TabularBaselines: expected fit() to have been called, got no methods yet")
         table, kind = self.features(samples), self.outcome.kind
-        both = [[model.predict_proba(table) for model in (pair.linear, pair.boosted)] for pair in self._pairs]
+        both = [[_predicted(model, table) for model in (pair.linear, pair.boosted)] for pair in self._pairs]
         found = {}
         for k, name in enumerate(NAMES):
+            if name not in self.names:
+                continue
             if kind == "time_to_event":
                 hazards = mean_log_odds(*both[0]) if name == "blend" else both[0][k]
                 found[name] = 1 - np.cumprod(1 - hazards, axis=1)
                 continue
             answers = [_blend(*pair) if name == "blend" else pair[k] for pair in both]
             if kind == "multiclass":
+                first = self._pairs[0].linear if self._wanted[0] else self._pairs[0].boosted
+                assert first is not None
                 found[name] = np.zeros((len(table), self.outcome.outputs))  # of a class never seen it stays 0
-                found[name][:, self._pairs[0].linear.classes_] = answers[0]
+                found[name][:, first.classes_] = answers[0]
             else:
                 columns = np.stack([answer[:, 1] for answer in answers], axis=1)
                 found[name] = columns if kind == "multilabel" else columns[:, 0]
         return found
+
+
+def _predicted(model: Pipeline | None, table: np.ndarray) -> np.ndarray:
+    """Probabilities, none of a method that was not wanted."""
+    return np.zeros((len(table), 0)) if model is None else np.asarray(model.predict_proba(table))
 
 
 def _blend(first: np.ndarray, second: np.ndarray) -> np.ndarray:

@@ -1,5 +1,6 @@
 """The tabular methods themselves: how columns are prepared, the two estimators, and how one of each kind is chosen."""
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple, Self
 
@@ -35,16 +36,16 @@ class Methods(NamedTuple):
 
 
 class Pair(NamedTuple):
-    """Both methods as they were chosen and fitted.
+    """Both methods as they were chosen and fitted; None for one that was not wanted.
 
     Args:
         linear: Logistic regression.
         boosted: Gradient boosting.
-        chosen: C and the number of trees.
+        chosen: C and the number of trees; NaN and 0 for one that was not wanted.
     """
 
-    linear: Pipeline
-    boosted: Pipeline
+    linear: Pipeline | None
+    boosted: Pipeline | None
     chosen: tuple[float, int]
 
 
@@ -53,7 +54,13 @@ Folds = Sequence[tuple[np.ndarray, np.ndarray]]
 
 
 def fit_pair(
-    methods: Methods, table: np.ndarray, target: np.ndarray, folds: Folds, strengths: Sequence[float], trees: int
+    methods: Methods,
+    table: np.ndarray,
+    target: np.ndarray,
+    folds: Folds,
+    strengths: Sequence[float],
+    trees: int,
+    wanted: tuple[bool, bool] = (True, True),
 ) -> Pair:
     """Choose C and the number of trees by the mean loss over the folds, then fit on all rows.
 
@@ -64,17 +71,22 @@ def fit_pair(
         folds: Of the rows.
         strengths: Values of C.
         trees: Most boosted trees.
+        wanted: Whether to fit the linear method, and the boosted one.
     """
-    parameter = f"{methods.linear.steps[-1][0]}__C"
-    search = GridSearchCV(methods.linear, {parameter: tuple(strengths)}, scoring=methods.scoring, cv=folds)
-    search.fit(table, target)
-    losses = np.zeros(trees)
-    for learn, judge in folds:
-        model = methods.boosted(trees).fit(table[learn], target[learn])
-        losses += np.fromiter(methods.staged(model, table[judge], target[judge]), dtype=np.float64, count=trees)
-    fewest = int(losses.argmin()) + 1
-    boosted = methods.boosted(fewest).fit(table, target)
-    return Pair(search.best_estimator_, boosted, (float(search.best_params_[parameter]), fewest))
+    linear, boosted, strength, fewest = None, None, math.nan, 0
+    if wanted[0]:
+        parameter = f"{methods.linear.steps[-1][0]}__C"
+        search = GridSearchCV(methods.linear, {parameter: tuple(strengths)}, scoring=methods.scoring, cv=folds)
+        search.fit(table, target)
+        linear, strength = search.best_estimator_, float(search.best_params_[parameter])
+    if wanted[1]:
+        losses = np.zeros(trees)
+        for learn, judge in folds:
+            model = methods.boosted(trees).fit(table[learn], target[learn])
+            losses += np.fromiter(methods.staged(model, table[judge], target[judge]), dtype=np.float64, count=trees)
+        fewest = int(losses.argmin()) + 1
+        boosted = methods.boosted(fewest).fit(table, target)
+    return Pair(linear, boosted, (strength, fewest))
 
 
 def classification(seed: int = 0) -> Methods:

@@ -1,68 +1,28 @@
 """What all event data modules share: splits by subject, the vocabulary of the training part, batches."""
 
 import sys
-from abc import ABC, abstractmethod
+from abc import ABC
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, get_args
 
 import numpy as np
 import torch
 
-from core.training import DataModule, read_checkpoint
-from core.training.data.sampling import BatchKeys
-from core.training.run.folder import RunFolder
+from core.training import BatchKeys, LoadedDataModule, RunFolder, Split, read_checkpoint
 
 from ...events.batches import EventDataset, LengthKeys, pad
-from ...events.samples import EventSamples, Kind
-from ...events.splits import PARTS, Split, subject_split
-from ...events.trained_on import KEY, Overlap, TrainedOn
-from ...events.vocabulary import Vocabulary
-from ...probabilities.outcomes import Outcome
+from ...events.samples import EventSamples
+from ...events.splits import PARTS, subject_split
+from ...events.splits import Split as SubjectSplit
+from ...events.trained_on import KEY, ComparesSubjects, RemembersSubjects, TrainedOn
+from ...events.vocabulary import Unseen, Vocabulary
+from ...probabilities.outcomes import Kind, Outcome
+from ..outcomes import with_outcome
 from .compare import STAGES, check_resumed, differing_rules, known_subjects
+from .loaded import LoadedEvents, SplitReport, strata
 
 
-class LoadedEvents(NamedTuple):
-    """All samples of a data set, in the codes of its files.
-
-    Args:
-        samples: All of them.
-        split: Given by the data, or None: drawn by the module.
-        reports: What was met on the way, printable.
-    """
-
-    samples: EventSamples
-    split: Split | None = None
-    reports: tuple[Any, ...] = ()
-
-
-@dataclass(frozen=True)
-class SplitReport:
-    """How the samples were split, and the codes that the vocabulary does not have.
-
-    Args:
-        split: In words.
-        outside: Samples in no part: their subjects are not in the split that came with the data.
-        unseen: part -> code -> events with a code outside the vocabulary: first seen there, or too rare.
-        unknown: What became of those events.
-    """
-
-    split: str
-    outside: int = 0
-    unseen: dict[str, dict[str, int]] = field(default_factory=dict)
-    unknown: str = "ignore"
-
-    def __str__(self) -> str:
-        lines = [self.split + (f"; {self.outside:,} samples in no part" if self.outside else "")]
-        for part, codes in self.unseen.items():
-            if codes:
-                shown = ", ".join(f"{code} ({n})" for code, n in list(codes.items())[:5])
-                more = f" and {len(codes) - 5} others" if len(codes) > 5 else ""
-                lines.append(f"  outside the vocabulary in {part}, taken as {self.unknown!r}: {shown}{more}")
-        return "\n".join(lines)
-
-
-class EventDataModule(DataModule, ABC):
+class EventDataModule(LoadedDataModule[LoadedEvents], ComparesSubjects, ABC):
     """Events up to a prediction time, split by subject.
 
     Whatever is fitted (vocabulary, scalers, quantiles) is fitted on `samples["train"]`. `samples` holds the parts as
@@ -72,15 +32,8 @@ class EventDataModule(DataModule, ABC):
     options that change what a model is given for the same events, `noted` those that follow the names in the files.
 
     Args:
-        batch_size: Samples per process and step.
-        num_workers: Processes that read.
-        seed: Of the order.
-        drop_last: Leave out the incomplete last batch of an epoch.
-        val_fraction: Share of the subjects for validation; 0 for none.
-        test_fraction: Share of the subjects for the test in a hold-out split.
         fold: Number of the test fold; None for a hold-out split.
         folds: How many folds there are.
-        split_seed: Of the split.
         unseen: What becomes of events whose code the training part does not have: "ignore" (left out), "unknown" (one
             code for all of them) or "error"; they are counted and reported.
         min_subjects: Fewest training subjects that must have a code; rarer ones are treated as unseen.
@@ -90,6 +43,8 @@ class EventDataModule(DataModule, ABC):
         allow_overlap: Validate or test on subjects that trained the model, too; it is said and recorded.
         allow_other_rules: Options by which the data are read otherwise than those of the training on purpose, such as
             [time_unit] for new files in other units.
+        options: Of `core.training.LoadedDataModule`; the fractions are shares of the subjects, `test_fraction` in a
+            hold-out split.
     """
 
     reading: ClassVar[tuple[str, ...]] = ("unseen",)
@@ -97,35 +52,26 @@ class EventDataModule(DataModule, ABC):
 
     def __init__(
         self,
-        batch_size: int = 64,
-        num_workers: int = 0,
-        seed: int = 0,
-        drop_last: bool = True,
-        val_fraction: float = 0.1,
-        test_fraction: float = 0.2,
         fold: int | None = None,
         folds: int = 5,
-        split_seed: int = 0,
-        unseen: str = "ignore",
+        unseen: Unseen = "ignore",
         min_subjects: int = 1,
         bucket: int = 16,
         all_test: bool = False,
         allow_overlap: bool = False,
         allow_other_rules: Sequence[str] = (),
+        **options: Any,
     ) -> None:
-        super().__init__(batch_size=batch_size, num_workers=num_workers, seed=seed, drop_last=drop_last)
-        if unseen not in ("unknown", "ignore", "error"):
+        super().__init__(**options)
+        if unseen not in get_args(Unseen):
             raise ValueError(f"unseen: expected 'unknown', 'ignore' or 'error', got {unseen!r}")
-        self.val_fraction, self.test_fraction = val_fraction, test_fraction
-        self.fold, self.folds, self.split_seed = fold, folds, split_seed
+        self.fold, self.folds = fold, folds
         self.unseen, self.min_subjects, self.bucket = unseen, min_subjects, bucket
         self.all_test = all_test
         self.allow_overlap, self.allow_other_rules = allow_overlap, tuple(allow_other_rules)
-        self.overlap: Overlap | None = None
         self.collate = pad
         self.raw: EventSamples | None = None
         self.whole: EventSamples | None = None
-        self.split: Split | None = None
         self.vocabulary: Vocabulary | None = None
         self.samples: dict[str, EventSamples] = {}
         self.reports: tuple[Any, ...] = ()
@@ -133,38 +79,45 @@ class EventDataModule(DataModule, ABC):
         self._notes: list[str] = []
         self._names: list[str] = []
 
-    @abstractmethod
-    def load(self) -> LoadedEvents:
-        """Read the whole data set; every data module says how."""
+    def arrange(self, loaded: LoadedEvents, stage: str | None) -> None:
+        """Split, and fit the vocabulary on the training part."""
+        samples = loaded.samples
+        if len(samples) == 0:
+            raise ValueError(f"{type(self).__name__}: expected labelled samples, got none")
+        unknown = int(samples.unlabelled.sum())
+        if unknown and not (self.all_test and stage in ("predict", None)):
+            raise ValueError(
+                f"{type(self).__name__}: expected a target for every sample, got {unknown} without; with all_test "
+                "they can be predicted"
+            )
+        names = samples.ids()
+        if len(set(names)) != len(samples):
+            twice = next(name for name in names if names.count(name) > 1)
+            raise ValueError(
+                f"{type(self).__name__}: expected one sample per subject and prediction time, got {twice} twice"
+            )
+        if self.all_test:
+            nobody = np.zeros(0, dtype=np.int64)
+            split: Split = SubjectSplit(samples.subjects, nobody, nobody, np.arange(len(samples)))
+            vocabulary = Vocabulary(samples.codes, samples.static_names)  # until the model lays its own over it
+        else:
+            split = self.draw(samples) if loaded.split is None else SubjectSplit(samples.subjects, *loaded.split)
+            vocabulary = self.fit_vocabulary(samples, split)
+        self.raw, self.split, self.reports, self._names = samples, split, loaded.reports, names
+        self.use_vocabulary(vocabulary)
+
+    def split_words(self) -> str:
+        """How the parts were drawn."""
+        if self.all_test:
+            return "by subject, all of them to test"
+        if self.ready().split is not None:
+            return "by subject, as the data say"
+        drawn = "" if self.fold is None else f"fold {self.fold} of {self.folds}, "
+        return f"by subject, {drawn}seed {self.split_seed}"
 
     def setup(self, stage: str | None = None) -> None:
         """Read, split, fit the vocabulary; tell the task what it must know about the data, the user what was met."""
-        if self.raw is None:
-            loaded = self.load()
-            if len(loaded.samples) == 0:
-                raise ValueError(f"{type(self).__name__}: expected labelled samples, got none")
-            unknown = int(loaded.samples.unlabelled.sum())
-            if unknown and not (self.all_test and stage in ("predict", None)):
-                raise ValueError(
-                    f"{type(self).__name__}: expected a target for every sample, got {unknown} without; with all_test "
-                    "they can be predicted"
-                )
-            samples = loaded.samples
-            if self.all_test:
-                nobody = np.zeros(0, dtype=np.int64)
-                split = Split(samples.subjects, nobody, nobody, np.arange(len(samples)))
-                vocabulary = Vocabulary(samples.codes, samples.static_names)  # until the model lays its own over it
-            else:
-                split = loaded.split or self.draw(samples)
-                vocabulary = self.fit_vocabulary(samples, split)
-            self.raw, self.split, self.reports, self._names = samples, split, loaded.reports, samples.ids()
-            if len(set(self._names)) != len(samples):
-                twice = next(name for name in self._names if self._names.count(name) > 1)
-                raise ValueError(
-                    f"{type(self).__name__}: expected one sample per subject and prediction time, got {twice} twice"
-                )
-            self.use_vocabulary(vocabulary)
-        self.introduce()
+        super().setup(stage)
         if self.trainer is not None and self.trainer.is_global_zero and not self._told:
             self._told = True
             print(self.report(), file=sys.stderr)
@@ -172,10 +125,11 @@ class EventDataModule(DataModule, ABC):
     def introduce(self) -> None:
         """Let the task take from the data what it must know, and compare them with its checkpoint or its training."""
         super().introduce()
-        task = getattr(self.trainer, "lightning_module", None)
+        task = None if self.trainer is None else self.trainer.lightning_module
         if self.trainer is None or task is None or self.trainer.state.fn is None:
             return
-        stage, trained, self.overlap = self.trainer.state.fn.value, getattr(task, "trained_on", None), None
+        stage, self.overlap = self.trainer.state.fn.value, None
+        trained = task.trained_on if isinstance(task, RemembersSubjects) else None
         paths = [one.checkpoint for one in self.trainer.callbacks if isinstance(one, RunFolder)]  # type: ignore[attr-defined]
         if stage != "fit" and trained is not None:
             self._count_known(trained, stage)
@@ -213,7 +167,7 @@ class EventDataModule(DataModule, ABC):
 
     def trained_on(self) -> TrainedOn:
         """The subjects of the training and of the validation part, for a checkpoint."""
-        raw, split = self._ready()
+        raw, split = self.arranged()
         train, val = (raw.subjects[part].tolist() for part in (split.train, split.val))
         return TrainedOn.of(train, val, self.population())
 
@@ -222,7 +176,7 @@ class EventDataModule(DataModule, ABC):
         return ""
 
     def _count_known(self, trained: TrainedOn, stage: str) -> None:
-        raw, split = self._ready()
+        raw, split = self.arranged()
         subjects = raw.subjects[getattr(split, STAGES[stage])].tolist()
         self.overlap, notes = known_subjects(trained, subjects, self.population(), stage, self.allow_overlap)
         self._say(*notes)
@@ -253,7 +207,7 @@ class EventDataModule(DataModule, ABC):
 
     def use_vocabulary(self, vocabulary: Vocabulary) -> None:
         """Encode all parts in these codes: those of the training part, or those of a trained model."""
-        raw, split = self._ready()
+        raw, split = self.arranged()
         self.vocabulary = vocabulary
         self.whole, _ = vocabulary.encode(raw, self.unseen)
         unseen: dict[str, dict[str, int]] = {}
@@ -274,10 +228,10 @@ class EventDataModule(DataModule, ABC):
 
     def use_outcome(self, outcome: Outcome) -> None:
         """Put the targets of all parts into the order of a model's outcome: classes and labels go by their names."""
-        self._ready()
+        self.arranged()
         assert self.whole is not None
-        self.whole = outcome.adapt(self.whole)
-        self.samples = {part: outcome.adapt(samples) for part, samples in self.samples.items()}
+        self.whole = with_outcome(self.whole, outcome)
+        self.samples = {part: with_outcome(samples, outcome) for part, samples in self.samples.items()}
         for part, dataset in zip(PARTS, (self.train_set, self.val_set, self.test_set), strict=True):
             if isinstance(dataset, EventDataset):
                 dataset.samples = self.samples[part]
@@ -285,48 +239,48 @@ class EventDataModule(DataModule, ABC):
     @property
     def codes(self) -> tuple[str, ...]:
         """The vocabulary in use."""
-        self._ready()
+        self.arranged()
         assert self.vocabulary is not None
         return self.vocabulary.codes
 
     @property
     def static_names(self) -> tuple[str, ...]:
         """The static columns in use."""
-        self._ready()
+        self.arranged()
         assert self.vocabulary is not None
         return self.vocabulary.static_names
 
     @property
     def kind(self) -> Kind:
         """What the target is."""
-        return self._ready()[0].kind
+        return self.arranged()[0].kind
 
     @property
     def target_names(self) -> tuple[str, ...]:
         """Names of the classes (binary: of class 1 alone) or labels."""
-        self._ready()
+        self.arranged()
         assert self.whole is not None
         return self.whole.target_names
 
     def names_of(self, index: torch.Tensor) -> list[str]:
         """Identifiers of items, by their `index`."""
-        self._ready()
+        self.arranged()
         return [self._names[int(item)] for item in index]
 
     def keys_of(self, index: torch.Tensor) -> dict[str, Any]:
         """Columns that join items with their labels, by their `index`: id, subject and prediction_time."""
-        raw, _ = self._ready()
+        raw, _ = self.arranged()
         rows = index.cpu().numpy()
         stamps = raw.stamps[rows]
         return {"id": self.names_of(index), "subject": raw.subjects[rows].tolist(), "prediction_time": stamps}
 
     def fingerprint(self) -> str:
         """A hash of all samples."""
-        return self._ready()[0].fingerprint()
+        return self.arranged()[0].fingerprint()
 
     def report(self) -> str:
         """What was met while reading, joining and splitting."""
-        self._ready()
+        self.arranged()
         return "\n".join(str(report) for report in self.reports)
 
     def batch_keys(self, dataset: Any, **options: Any) -> BatchKeys:
@@ -335,16 +289,12 @@ class EventDataModule(DataModule, ABC):
             return super().batch_keys(dataset, **options)
         return LengthKeys(dataset.samples.lengths, self.batch_size, bucket=self.bucket, **options)
 
-    def _ready(self) -> tuple[EventSamples, Split]:
+    def arranged(self) -> tuple[EventSamples, Split]:
+        """All samples in the codes of their files, and the split.
+
+        Raises:
+            RuntimeError: There are none yet.
+        """
         if self.raw is None or self.split is None:
-            raise RuntimeError(f"{type(self).__name__}: call setup() first")
+            raise RuntimeError(f"{type(self).__name__}: expected setup() to have been called, got no data yet")
         return self.raw, self.split
-
-
-def strata(samples: EventSamples) -> np.ndarray:
-    """A class per sample to stratify by: the target, whether the event occurred, or the number of labels."""
-    if samples.kind == "time_to_event":
-        return samples.target[:, 1].astype(np.int64)
-    if samples.kind == "multilabel":
-        return np.nansum(samples.target, axis=1).astype(np.int64)
-    return samples.target.astype(np.int64)

@@ -12,10 +12,11 @@ from ...events.readers.meds import places_of, read_meds, read_meds_labels, read_
 from ...events.samples import EventSamples
 from ...events.splits import PARTS, Split
 from ...events.units import unit_rules
-from .base import EventDataModule, LoadedEvents
+from .base import EventDataModule
+from .loaded import LoadedEvents
 
 
-class Meds(EventDataModule):
+class MedsData(EventDataModule):
     """A folder in the Medical Event Data Standard, with labels.
 
     The split is that of metadata/subject_splits.parquet where there is one (labels of subjects outside it are left out
@@ -31,8 +32,8 @@ class Meds(EventDataModule):
         text: Events with a text: "flag" forgets it, "code" makes "<code>=<text>" a code.
         without_events: Labels without any event: "keep", "drop" or "error".
         missing: Numbers that stand for a missing value.
-        units: Conversions, see `EventTable`.
-        ranges: Plausible values, see `EventTable`.
+        units: Conversions, see `EventTableData`.
+        ranges: Plausible values, see `EventTableData`.
         cache: Folder that keeps the prepared table; None for none.
         options: Of `EventDataModule`.
     """

@@ -7,10 +7,11 @@ from core.training import hash_files
 
 from ...events.cohort import build_samples
 from ...events.readers.nafld import nafld_labels, read_nafld, study_files
-from .base import EventDataModule, LoadedEvents
+from .base import EventDataModule
+from .loaded import LoadedEvents
 
 
-class Nafld(EventDataModule):
+class NafldData(EventDataModule):
     """17,549 people: death within five years of the index date, from what was recorded until then.
 
     The index date is that of the diagnosis of fatty liver (of the person, or of the case the person is matched to). No

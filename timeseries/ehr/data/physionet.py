@@ -1,20 +1,22 @@
 """PhysioNet/CinC Challenge 2012: 4,000 stays in intensive care a set, in-hospital death from the first 48 hours."""
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
-from core.training.data.module import hash_arrays
+from core.training import hash_arrays
 
 from ...events.cohort import Labels, build_samples
 from ...events.readers.physionet import HOURS, PhysioNetStays, fingerprint, read_physionet
 from ...events.readers.physionet_outcomes import AUXILIARY, TARGET
 from ...events.splits import Split, subject_split
 from ...events.vocabulary import merge
-from .base import EventDataModule, LoadedEvents
+from .base import EventDataModule
+from .loaded import LoadedEvents
 
 
-class PhysioNet2012(EventDataModule):
+class PhysioNet2012Data(EventDataModule):
     """Death in hospital from the first 48 hours of intensive care; read from `root`, which nobody but you can fill.
 
     With `test` the named set is the test part and the validation part comes from `train`: its fold number `fold` of
@@ -35,9 +37,9 @@ class PhysioNet2012(EventDataModule):
     source = "PhysioNet/Computing in Cardiology Challenge 2012, by a local path"
 
     def __init__(
-        self, root: str, train: str = "a", test: str | None = "b", fold: int | None = None, **options: object
+        self, root: str, train: str = "a", test: str | None = "b", fold: int | None = None, **options: Any
     ) -> None:
-        super().__init__(fold=fold, **options)  # type: ignore[arg-type]
+        super().__init__(fold=fold, **options)
         if train == test:
             raise ValueError(f"test: expected another set than train, or None, got {test!r} for both")
         self.root, self.train, self.test = root, train, test
@@ -59,12 +61,12 @@ class PhysioNet2012(EventDataModule):
             return LoadedEvents(samples, None, tuple(reports))
         first = parts[0]
         none = np.zeros(0, dtype=np.int64)
-        options = {"seed": self.split_seed, "folds": self.folds}
+        options: dict[str, Any] = {"seed": self.split_seed, "folds": self.folds}
         if self.fold is not None:
-            inner = subject_split(first.subjects, first.target, val=0, fold=self.fold, **options)  # type: ignore[arg-type]
+            inner = subject_split(first.subjects, first.target, val=0, fold=self.fold, **options)
             learn, choose = inner.train, inner.test
         elif self.val_fraction:
-            inner = subject_split(first.subjects, first.target, val=self.val_fraction, test=0, **options)  # type: ignore[arg-type]
+            inner = subject_split(first.subjects, first.target, val=self.val_fraction, test=0, **options)
             learn, choose = inner.train, inner.val
         else:
             learn, choose = np.arange(len(first)), none

@@ -4,11 +4,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from ...events.synthetic import Planted, plant
-from .base import EventDataModule, LoadedEvents
+from .base import EventDataModule
+from .loaded import LoadedEvents
 
 
-class SyntheticEvents(EventDataModule):
-    """The target depends on decaying means of a few codes, and the half-lives are known: see `timeseries.synthetic`.
+class SyntheticEventsData(EventDataModule):
+    """The target depends on decaying means of a few codes, and the half-lives are known: see `events.synthetic`.
 
     `planted` holds the truth after `setup`: half-lives, informative codes, weights, and the logit of every sample in
     the order of `whole`.

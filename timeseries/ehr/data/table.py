@@ -13,10 +13,11 @@ from ...events.readers.labels import read_labels
 from ...events.readers.table_files import find_tables
 from ...events.readers.tables import TableRules, read_table
 from ...events.units import unit_rules
-from .base import EventDataModule, LoadedEvents
+from .base import EventDataModule
+from .loaded import LoadedEvents
 
 
-class EventTable(EventDataModule):
+class EventTableData(EventDataModule):
     """A long table of events, one row an event, and a table of labels, one row a sample.
 
     Args:

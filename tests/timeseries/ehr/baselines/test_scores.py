@@ -11,8 +11,8 @@ import torch
 from sklearn.metrics import accuracy_score, average_precision_score, roc_auc_score
 
 from core.training.cli import main
-from timeseries import EventTable, Outcome, load_task
-from timeseries.ehr.baselines.scores import outcome_scores, tabular_scores
+from timeseries import EventTableData, Outcome, load_task
+from timeseries.ehr.baselines.scores import outcome_scores, tabular_results
 from timeseries.ehr.baselines.tabular import TabularBaselines
 
 from ...event_fakes import drawn, write_table
@@ -75,7 +75,7 @@ def test_scores_by_hand(outcome: Outcome, probabilities: list, target: list, exp
 def test_too_few_samples_name_the_cure() -> None:
     held = drawn(12)
     with pytest.raises(ValueError, match=r"^baselines: target: expected 5 samples .*; or set the task's baselines to"):
-        tabular_scores(Outcome("binary", ("1",)), held.select(held.target == 1), held)
+        tabular_results(Outcome("binary", ("1",)), held.select(held.target == 1), held)
 
 
 def write_labels(folder: Path, kind: str, subjects: int) -> tuple[Path, dict]:
@@ -132,11 +132,11 @@ def test_from_the_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, 
     path, _ = write_table(tmp_path, 100)
     labels, options = write_labels(tmp_path, kind, 100)
     options |= {"path": str(path), "labels": str(labels), "test_fraction": 0.3}
-    model = {"architecture": TINY, "lr": 0.01, "intervals": 3, "recalibrate": None}
+    model = {"model_options": TINY, "lr": 0.01, "intervals": 3, "recalibrate": None}
     config = {
         "seed_everything": 0,
         "model": {"class_path": "EventClassificationTask", "init_args": model},
-        "data": {"class_path": "EventTable", "init_args": options},
+        "data": {"class_path": "EventTableData", "init_args": options},
         "trainer": {"max_epochs": 1, "accelerator": "cpu", "devices": 1, "enable_progress_bar": False},
         "test_after_fit": True,
     }
@@ -146,7 +146,7 @@ def test_from_the_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, 
     metrics = json.loads((run / "metrics.json").read_text())
     baselines = json.loads((run / "baselines.json").read_text())
 
-    task, data = load_task(run / "best.ckpt"), EventTable(**options)
+    task, data = load_task(run / "best.ckpt"), EventTableData(**options)
     data.setup()
     test = data.samples["test"]
     assert task.outcome is not None and len(task.outcome.edges) == (3 if kind == "time_to_event" else 0)

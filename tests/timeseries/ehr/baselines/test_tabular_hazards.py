@@ -21,6 +21,7 @@ from timeseries.ehr.baselines.tabular_hazards import (
     strata_of_events,
 )
 from timeseries.ehr.baselines.tabular_methods import fit_pair
+from timeseries.ehr.outcomes import outcome_of
 from timeseries.probabilities.hazards import hazard_loss
 from timeseries.probabilities.outcomes import Concordance
 
@@ -202,8 +203,8 @@ def test_intervals_are_those_of_the_outcome_or_of_the_training_part() -> None:
     held, _ = timed(120)
     options: dict[str, Any] = {"folds": 2, "trees": 2, "strengths": [0.1]}
     own = TabularBaselines(**options).fit(held)
-    assert own.outcome == Outcome.of(held, 10) and own.probabilities(held)["blend"].shape == (120, 10)
-    three = TabularBaselines(outcome=Outcome.of(held, 3), **options).fit(held)
+    assert own.outcome == outcome_of(held, 10) and own.probabilities(held)["blend"].shape == (120, 10)
+    three = TabularBaselines(outcome=outcome_of(held, 3), **options).fit(held)
     assert three.probabilities(held)["blend"].shape == (120, 3)
 
 

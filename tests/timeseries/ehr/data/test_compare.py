@@ -12,7 +12,7 @@ import torch
 
 from core.training import read_checkpoint
 from core.training.cli import main
-from timeseries import EventClassificationTask, EventSamples, EventTable, load_task
+from timeseries import EventClassificationTask, EventSamples, EventTableData, load_task
 from timeseries.ehr.data import EventDataModule, LoadedEvents
 from timeseries.ehr.data.compare import differing_rules
 
@@ -45,11 +45,11 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     folder = tmp_path_factory.mktemp("compare")
     for path in write_table(folder, 60):
         path.write_text(re.sub(r"^s(\d+),", lambda found: f"patient{int(found[1]):03},", path.read_text(), flags=re.M))
-    model = {"architecture": TINY, "baselines": False, "recalibrate": None}
+    model = {"model_options": TINY, "baselines": [], "recalibrate": None}
     entries = {
         "model": {"class_path": "EventClassificationTask", "init_args": model},
         "data": {
-            "class_path": "EventTable",
+            "class_path": "EventTableData",
             "init_args": {"path": str(folder / "events.csv"), "labels": str(folder / "labels.csv"), "units": None},
         },
         "trainer": {"max_epochs": 1, "accelerator": "cpu", "devices": 1, "enable_progress_bar": False},
@@ -72,7 +72,7 @@ def test_the_checkpoint_holds_no_names(run: Run) -> None:
         assert b"patient0" not in (run.folder / name).read_bytes()
         stored = read_checkpoint(run.folder / name)["training_subjects"]
         assert [len(stored[part]) for part in ("train", "val")] == [42, 6]
-    assert b"timeseries.EventTable" in (run.folder / "best.ckpt").read_bytes(), "text can be found in the file"
+    assert b"timeseries.EventTableData" in (run.folder / "best.ckpt").read_bytes(), "text can be found in the file"
 
 
 def test_the_split_of_the_training_may_be_tested(run: Run) -> None:
@@ -233,7 +233,7 @@ def trainer(folder: Path) -> L.Trainer:
 
 
 def test_from_python_the_same_is_refused(tmp_path: Path) -> None:
-    task = EventClassificationTask(architecture=TINY, baselines=False, recalibrate=None)
+    task = EventClassificationTask(model_options=TINY, baselines=[], recalibrate=None)
     one = trainer(tmp_path)
     one.fit(task, held())
     one.save_checkpoint(tmp_path / "one.ckpt")
@@ -261,7 +261,9 @@ def test_other_columns_are_said(run: Run, tmp_path: Path, capsys: pytest.Capture
     """New files may name their columns otherwise."""
     path, labels = write_table(tmp_path, 20)
     path.write_text(path.read_text().replace("subject,time,", "stay,time,", 1))
-    data = EventTable(str(path), str(labels), columns={"subject": "stay"}, units={"HR": {"to": "Hz", "unit": 0.0167}})
+    data = EventTableData(
+        str(path), str(labels), columns={"subject": "stay"}, units={"HR": {"to": "Hz", "unit": 0.0167}}
+    )
     data.setup()
     data.compare(read_checkpoint(run.folder / "best.ckpt"), "test")
     assert "note: data.columns: the model was fitted with None, got {'subject': 'stay'}" in capsys.readouterr().err

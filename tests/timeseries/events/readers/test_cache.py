@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from timeseries import EventTable, TableRules, read_table
+from timeseries import EventTableData, TableRules, read_table
 from timeseries.events.readers import cache as cache_module
 from timeseries.events.readers.cache import cached, load, save
 
@@ -80,7 +80,7 @@ def test_the_same_source_is_read_once_and_another_anew(tmp_path: Path, monkeypat
     monkeypatch.setattr("timeseries.ehr.data.table.read_table", counted)
 
     def whole(**options: object) -> str:
-        data = EventTable(str(path), str(labels), cache=str(tmp_path / "cache"), **options)  # type: ignore[arg-type]
+        data = EventTableData(str(path), str(labels), cache=str(tmp_path / "cache"), **options)  # type: ignore[arg-type]
         data.setup()
         assert data.whole is not None
         return data.whole.fingerprint()

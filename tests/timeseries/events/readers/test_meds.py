@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from timeseries import Meds, read_meds
+from timeseries import MedsData, read_meds
 from timeseries.events.readers.meds import read_meds_labels, read_meds_split
 
 from ...event_fakes import write_meds
@@ -142,7 +142,7 @@ def test_a_label_without_a_value_is_named_and_other_files_are_not_read(tmp_path:
 
 
 def test_the_split_of_the_data_is_kept(tmp_path: Path) -> None:
-    data = Meds(str(write_meds(tmp_path)))
+    data = MedsData(str(write_meds(tmp_path)))
     data.setup()
     split = read_meds_split(tmp_path)
     assert split is not None
@@ -160,7 +160,7 @@ def test_subjects_outside_the_split_are_in_no_part(tmp_path: Path) -> None:
     root = write_meds(tmp_path)
     path = root / "metadata" / "subject_splits.parquet"
     pq.write_table(pq.read_table(path).slice(0, 30), path)
-    data = Meds(str(root))
+    data = MedsData(str(root))
     data.setup()
     assert sum(len(part) for part in data.samples.values()) == 30 and "10 samples in no part" in data.report()
     table = pa.table({"subject_id": [1, 1], "split": ["train", "held_out"]})
@@ -173,21 +173,21 @@ def test_subjects_outside_the_split_are_in_no_part(tmp_path: Path) -> None:
 
 
 def test_events_after_the_prediction_time_are_an_error_on_request(tmp_path: Path) -> None:
-    data = Meds(str(write_meds(tmp_path)), after_prediction="error")
+    data = MedsData(str(write_meds(tmp_path)), after_prediction="error")
     with pytest.raises(ValueError, match="expected no event after the prediction time; subject 0 has 'LAB//b' at 28 h"):
         data.setup()
 
 
 def test_without_a_split_subjects_are_drawn_and_texts_can_be_codes(tmp_path: Path) -> None:
     root = write_meds(tmp_path, split=False)
-    data = Meds(str(root), text="code", window=12)
+    data = MedsData(str(root), text="code", window=12)
     data.setup()
     assert data.split is not None and len(data.split.train) == 28
     assert data.whole is not None and (data.whole.prediction_time[:, None] - data.whole.time.min()).max() <= 12
     labels = pq.read_table(root / "labels" / "0.parquet")
     late = pa.array([START + dt.timedelta(hours=60)] * 40, pa.timestamp("us"))
     pq.write_table(labels.set_column(1, "prediction_time", late), root / "labels" / "0.parquet")
-    later = Meds(str(root), text="code")
+    later = MedsData(str(root), text="code")
     later.setup()
     assert later.codes == ("CULTURE=positive", "LAB//a", "LAB//b")
     assert later.fingerprint() != data.raw.fingerprint() if data.raw is not None else False

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from timeseries import Nafld, build_samples
+from timeseries import NafldData, build_samples
 from timeseries.events.readers.nafld import DAY, YEAR, NafldStudy, nafld_labels, read_nafld, study_files
 from timeseries.events.readers.pickled_frames import read_pickled_frame
 
@@ -136,7 +136,7 @@ def test_nothing_behind_the_landmark_reaches_a_sample(study: NafldStudy) -> None
 
 
 def test_the_data_module() -> None:
-    data = Nafld()
+    data = NafldData()
     data.setup()
     assert sum(len(part) for part in data.samples.values()) == 10_676
     assert data.kind == "binary" and data.target_names == ("death within 5 years",)

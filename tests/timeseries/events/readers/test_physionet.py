@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from timeseries import PhysioNet2012, read_physionet
+from timeseries import PhysioNet2012Data, read_physionet
 from timeseries.events.readers.physionet import STATIC
 from timeseries.events.readers.physionet_outcomes import AUXILIARY
 
@@ -128,20 +128,20 @@ def test_an_event_after_48_hours_is_refused(tmp_path: Path) -> None:
     with (tmp_path / "set-a" / "5.txt").open("a") as file:
         file.write("48:01,HR,70\n")
     with pytest.raises(ValueError, match=r"subject 5 has 'HR' at 48\.0167 h, its prediction time is 48 h"):
-        PhysioNet2012(str(tmp_path), test=None).setup()
+        PhysioNet2012Data(str(tmp_path), test=None).setup()
 
 
 def test_set_b_judges_and_folds_are_inside_set_a(tmp_path: Path) -> None:
     write_physionet(write_physionet(tmp_path, "a", 20), "b", 12, first=101, seed=1)
     seen = []
     for fold in range(4):
-        data = PhysioNet2012(str(tmp_path), fold=fold, folds=4)
+        data = PhysioNet2012Data(str(tmp_path), fold=fold, folds=4)
         data.setup()
         assert data.samples["test"].subjects.tolist() == [str(k) for k in range(101, 113)]
         assert len(data.samples["train"]) == 15
         seen += data.samples["val"].subjects.tolist()
     assert sorted(seen, key=int) == [str(k) for k in range(1, 21)]
-    data = PhysioNet2012(str(tmp_path), val_fraction=0.0)
+    data = PhysioNet2012Data(str(tmp_path), val_fraction=0.0)
     data.setup()
     names = data.samples["train"].auxiliary_names
     assert names == AUXILIARY[:-1]  # no stay has a SOFA
@@ -150,9 +150,9 @@ def test_set_b_judges_and_folds_are_inside_set_a(tmp_path: Path) -> None:
     assert (first["death within 4 d"], first["stay over 5 d"], first["stay over 8 d"], first["SAPS-I"]) == (1, 1, 0, 4)
     assert len(data.samples["train"]) == 20 and "val" not in data.samples and data.val_set is None
     assert data.codes == ("HR", "Lactate") and data.static_names[0] == "Age" and "Height" not in data.static_names
-    assert data.fingerprint() != PhysioNet2012(str(tmp_path), train="b", test="a").fingerprint()
+    assert data.fingerprint() != PhysioNet2012Data(str(tmp_path), train="b", test="a").fingerprint()
     with pytest.raises(ValueError, match="another set than train"):
-        PhysioNet2012(str(tmp_path), train="a", test="a")
+        PhysioNet2012Data(str(tmp_path), train="a", test="a")
 
 
 @pytest.mark.local_data

@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from timeseries import EventClassificationTask, EventTable, Meds, load_task
+from timeseries import EventClassificationTask, EventTableData, MedsData, load_task
 from timeseries.ehr.data.base import EventDataModule
 from timeseries.events.summary import SummaryFeatures
 
@@ -28,7 +28,7 @@ STATIC = [
 ]
 
 
-def table(folder: Path, keep: list[str] | None = None, **options: object) -> EventTable:
+def table(folder: Path, keep: list[str] | None = None, **options: object) -> EventTableData:
     """A table with static rows: all subjects, or some of them."""
     path, labels = write_table(folder)
     static = "".join(STATIC[k % len(STATIC)].format(f"s{k}") for k in range(40))
@@ -36,17 +36,17 @@ def table(folder: Path, keep: list[str] | None = None, **options: object) -> Eve
         head, *rows = (file.read_text() + more).splitlines()
         rows = [row for row in rows if keep is None or row.split(",")[0] in keep]
         file.write_text("\n".join([head, *rows]) + "\n")
-    return EventTable(str(path), str(labels), empty_time="static", batch_size=8, **options)
+    return EventTableData(str(path), str(labels), empty_time="static", batch_size=8, **options)
 
 
-def meds(folder: Path, keep: list[str] | None = None, **options: object) -> Meds:
+def meds(folder: Path, keep: list[str] | None = None, **options: object) -> MedsData:
     """The same of a MEDS folder."""
     root = write_meds(folder)
     for file in (*root.glob("data/*.parquet"), *root.glob("labels/*.parquet")):
         rows = pq.read_table(file)
         kept = [keep is None or str(subject) in keep for subject in rows["subject_id"].to_pylist()]
         pq.write_table(rows.filter(kept), file)
-    return Meds(str(root), batch_size=8, **options)
+    return MedsData(str(root), batch_size=8, **options)
 
 
 def predicted(model: EventClassificationTask, data: EventDataModule) -> dict[str, tuple[float, float]]:
@@ -63,7 +63,7 @@ def predicted(model: EventClassificationTask, data: EventDataModule) -> dict[str
 def test_a_subject_alone_is_predicted_as_among_all_others(tmp_path: Path, make: object) -> None:
     L.seed_everything(0, verbose=False)
     data = make(tmp_path / "all")  # type: ignore[operator]
-    task = EventClassificationTask(architecture=TINY, baselines=False, lr=0.01, recalibrate=None)
+    task = EventClassificationTask(model_options=TINY, baselines=[], lr=0.01, recalibrate=None)
     trainer = L.Trainer(
         default_root_dir=tmp_path, max_epochs=2, accelerator="cpu", devices=1, logger=False,
         enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False, num_sanity_val_steps=0,
