@@ -34,11 +34,12 @@ try:
     from .ehr.task import EventClassificationTask
     from .events.batches import EventBatch, EventDataset, LengthKeys, pad
     from .events.cohort import Cohort, Labels, build_samples
+    from .events.read_report import ReadReport
     from .events.readers.labels import read_labels
     from .events.readers.meds import read_meds
     from .events.readers.physionet import read_physionet
     from .events.readers.tables import TableRules, read_table
-    from .events.records import EventRecords, ReadReport
+    from .events.records import EventRecords
     from .events.samples import EventItem, EventSamples
     from .events.splits import Split, subject_split
     from .events.summary import SummaryFeatures

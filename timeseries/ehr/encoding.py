@@ -104,7 +104,9 @@ class EncodingTask(RecalibratedTask, ABC):
         outs = [self(encoded, index) for index in torch.arange(len(samples)).split(batch_size)]
         self.train(was)
         columns = zip(*outs, strict=True)
-        return EventOutput(*(None if column[0] is None else torch.cat(column).cpu() for column in columns))
+        joined = [None if column[0] is None else torch.cat(column).cpu() for column in columns]
+        assert joined[0] is not None
+        return EventOutput(joined[0], *joined[1:])
 
 
 def _check_names(argument: str, known: Sequence[str], found: Sequence[str]) -> None:

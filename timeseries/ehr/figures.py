@@ -2,7 +2,7 @@
 
 import textwrap
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -108,7 +108,7 @@ def half_life_figure(
                 place + shift, mine, color=f"C{block}", s=26, zorder=3, label=f"learned, {seeds} seed(s)" * last
             )
             if start is not None:
-                style = {"color": "black", "linestyle": "--", "linewidth": 1.2}
+                style: dict[str, Any] = {"color": "black", "linestyle": "--", "linewidth": 1.2}
                 level = [start[head] / hours] * 2
                 axis.plot([place - 0.3, place + 0.3], level, label="where it started" * last, **style)
             spread = f" ± {mine.std(ddof=1):.2g}" if seeds > 1 else ""

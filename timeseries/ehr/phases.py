@@ -57,6 +57,7 @@ class PhasedTask(Task, ABC):
         first = self.pretrain_epochs * per_epoch
         if total > first:
             return
+        has: int | None
         if 0 < trainer.max_steps <= first:
             limit, has, needed = "max_steps", trainer.max_steps, f" ({first} steps)"
         else:

@@ -8,7 +8,7 @@ learn the outcome. All that is fitted (vocabulary, quantiles, intervals, class w
 the temperature from the validation part, and everything goes into the checkpoint.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -205,25 +205,44 @@ class EventClassificationTask(EncodingTask, RemembersSubjects):
             self.trained_on = data.trained_on()
             self.learn_from(data.samples["train"])
 
+    def check_options(self) -> None:
+        """Check the options against the outcome and the training.
+
+        Raises:
+            ValueError: One does not fit.
+        """
+        assert self.outcome is not None
+        self.check_epochs()
+        if self.recalibrate is not None:
+            Recalibration.check(self.recalibrate, self.outcome)
+
     def learn_from(self, train: EventSamples) -> None:
-        """What training begins with: checks of the options, and what is fitted on the training samples.
+        """What training begins with: the options are checked, and what is fitted is fitted on the training samples.
 
         Raises:
             ValueError: An option does not fit the outcome, the training or the samples.
         """
-        assert self.outcome is not None and self.vocabulary is not None
-        self.check_epochs()
-        if self.recalibrate is not None:
-            Recalibration.check(self.recalibrate, self.outcome)
+        assert self.vocabulary is not None
+        self.check_options()
         self.fit_scores(train)
         if self.pretrained is not None:
             take_encoder(self.model, self.pretrained, self.vocabulary)
 
     def on_train_start(self) -> None:
-        """Fit what is fitted on batches of the user's own, read once; our data modules have had it done before."""
+        """Fit what is fitted on batches of the user's own, read once more; our data modules have had it done before.
+
+        Raises:
+            ValueError: There are several processes, none of which sees all batches.
+        """
         super().on_train_start()
-        if self.data_module is None and not self.scores.known.any():
-            self.learn_from(self.samples_of(list(self.trainer.train_dataloader)))
+        if self.data_module is not None:
+            return
+        self.check_options()
+        if bool(self.scores.known.any()):  # of a checkpoint, or by `fit_scores`
+            return
+        if self.trainer.world_size > 1:
+            raise ValueError(f"trainer.devices: expected 1 with loaders of your own, got {self.trainer.world_size}")
+        self.learn_from(self.samples_of(list(self.trainer.train_dataloader or ())))
 
     def fit_scores(self, train: EventSamples) -> None:
         """Fit quantiles and class weights on training samples."""
@@ -299,7 +318,7 @@ class EventClassificationTask(EncodingTask, RemembersSubjects):
             table |= {f"target_{name}": batch.target[:, k] for k, name in enumerate(self.outcome.names)}
         else:
             table["target"] = batch.target
-        columns: Sequence[Tensor] = probabilities[:, None].unbind(1) if probabilities.ndim == 1 else probabilities.T
+        columns = (probabilities[:, None] if probabilities.ndim == 1 else probabilities).unbind(1)
         return table | {f"probability_{name}": p for name, p in zip(self.outcome.names, columns, strict=True)}
 
     def baselines(self, stage: str) -> Mapping[str, Mapping[str, float]]:

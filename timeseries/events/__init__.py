@@ -3,7 +3,7 @@
 from .batches import EventBatch, EventDataset, LengthKeys, pad, unpad
 from .cohort import Cohort, Labels, build_samples
 from .records import EventRecords
-from .samples import EventItem, EventSamples, Kind
+from .samples import EventItem, EventSamples
 from .splits import PARTS, Split, subject_split
 from .summary import SummaryFeatures
 from .synthetic import Planted, plant
@@ -21,7 +21,6 @@ __all__ = [
     "EventItem",
     "EventRecords",
     "EventSamples",
-    "Kind",
     "Labels",
     "LengthKeys",
     "Overlap",

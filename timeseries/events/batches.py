@@ -32,7 +32,7 @@ class EventBatch(NamedTuple):
     static: Tensor
     prediction_time: Tensor
     target: Tensor
-    index: Tensor
+    index: Tensor  # type: ignore[assignment]  # tuple has a method of this name
 
 
 def pad(items: Sequence[EventItem]) -> EventBatch:

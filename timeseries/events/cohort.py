@@ -9,8 +9,9 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
+from ..probabilities.outcomes import Kind
 from .records import NONE, Clock, EventRecords
-from .samples import EventSamples, Kind
+from .samples import EventSamples
 
 
 @dataclass(frozen=True, eq=False)

@@ -256,6 +256,6 @@ def _bits(column: np.ndarray) -> np.ndarray:
 
 
 def _join(parts: list[np.ndarray], dtype: type) -> np.ndarray:
-    joined = np.concatenate(parts).astype(dtype, copy=False) if parts else np.zeros(0, dtype=dtype)
+    joined: np.ndarray = np.concatenate(parts).astype(dtype, copy=False) if parts else np.zeros(0, dtype=dtype)
     parts.clear()
     return joined

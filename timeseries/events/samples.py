@@ -30,7 +30,7 @@ class EventItem(NamedTuple):
     static: np.ndarray
     prediction_time: float
     target: np.ndarray
-    index: int
+    index: int  # type: ignore[assignment]  # tuple has a method of this name
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,7 +81,7 @@ class EventSamples:
     target: np.ndarray
     kind: Kind = "binary"
     target_names: tuple[str, ...] = ()
-    auxiliary: np.ndarray = None  # type: ignore[assignment]
+    auxiliary: np.ndarray = None  # type: ignore[assignment]  # __post_init__ makes it an array
     auxiliary_names: tuple[str, ...] = ()
     stamps: np.ndarray = None  # type: ignore[assignment]
     static_flags: tuple[str, ...] = ()
@@ -89,9 +89,9 @@ class EventSamples:
     def __post_init__(self) -> None:
         n, events = len(self.subjects), len(self.time)
         if self.auxiliary is None:
-            object.__setattr__(self, "auxiliary", np.zeros((n, 0), dtype=np.float32))
+            object.__setattr__(self, "auxiliary", np.zeros((n, 0), dtype=np.float32))  # type: ignore[unreachable]
         if self.stamps is None:
-            object.__setattr__(self, "stamps", self.prediction_time)
+            object.__setattr__(self, "stamps", self.prediction_time)  # type: ignore[unreachable]
         if self.subjects.ndim != 1 or self.subjects.dtype.kind != "U":
             raise ValueError(f"subjects: expected (N,) of str, got {self.subjects.shape} of {self.subjects.dtype}")
         _array("offsets", self.offsets, np.int64, (n + 1,))
@@ -263,21 +263,22 @@ class EventSamples:
                 raise ValueError("parts: expected stamps of one kind, got timestamps and numbers")
         starts = np.cumsum([0] + [len(part.time) for part in parts])
         arrays = ("subjects", "time", "prediction_time", "code", "value", "static", "target", "auxiliary", "stamps")
+        joined: dict[str, Any] = {name: np.concatenate([getattr(part, name) for part in parts]) for name in arrays}
         return replace(
             first,
             offsets=np.concatenate(
                 [part.offsets[:-1] + start for part, start in zip(parts, starts, strict=False)] + [starts[-1:]]
             ),
-            **{name: np.concatenate([getattr(part, name) for part in parts]) for name in arrays},
+            **joined,
         )
 
     def fingerprint(self) -> str:
         """A hash of all samples and names, see `core.training.hash_arrays`."""
         names = [*self.codes, "", *self.static_names, "", *self.target_names, "", self.kind]
-        arrays = (self.offsets, self.time, self.prediction_time, self.code, self.value, self.static, self.target)
+        arrays = [self.offsets, self.time, self.prediction_time, self.code, self.value, self.static, self.target]
         subjects = np.frombuffer("\0".join(self.subjects.tolist()).encode(), dtype=np.uint8)
         if self.auxiliary_names:
-            names, arrays = [*names, "", *self.auxiliary_names], (*arrays, self.auxiliary)
+            names, arrays = [*names, "", *self.auxiliary_names], [*arrays, self.auxiliary]
         return hash_arrays(np.frombuffer("\0".join(names).encode(), dtype=np.uint8), subjects, *arrays)
 
 

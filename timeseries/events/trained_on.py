@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from core.training import RunFolder, Task, read_json
+from core.training import DataModule, RunFolder, Task, read_json
 
 KEY = "training_subjects"  # in a checkpoint
 SALT = 16  # bytes
@@ -97,7 +97,7 @@ class TrainedOn:
         return cls(state["salt"], state["train"], state["val"])
 
 
-class ComparesSubjects(ABC):
+class ComparesSubjects(DataModule, ABC):
     """A data module that can say whether its subjects have trained a model."""
 
     overlap: Overlap | None = None

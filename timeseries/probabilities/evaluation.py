@@ -14,7 +14,7 @@ References:
 import math
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from sklearn.linear_model import LogisticRegression
@@ -101,7 +101,7 @@ class ReliabilityBins(NamedTuple):
 
     predicted: np.ndarray
     observed: np.ndarray
-    count: np.ndarray
+    count: np.ndarray  # type: ignore[assignment]  # tuple has a method of this name
 
 
 def reliability(target: np.ndarray, probability: np.ndarray, bins: int = 10) -> ReliabilityBins:
@@ -308,7 +308,7 @@ def subgroup_table(
         y, p = target[member], probability[member]
         scores = binary_scores(y, p)
         if min((y == 1).sum(), (y == 0).sum()) < fewest:
-            none = dict.fromkeys(("auroc", "auprc", "ece", "slope", "intercept"), math.nan)
+            none: dict[str, Any] = dict.fromkeys(("auroc", "auprc", "ece", "slope", "intercept"), math.nan)
             rows.append(Subgroup(name, scores._replace(**none), Interval(math.nan), Interval(math.nan)))
             continue
 

@@ -147,11 +147,11 @@ def test_a_checkpoint_knows_them_and_predicts_without(tmp_path) -> None:
     trainer = fitted(tmp_path, model, data, 1)
     trainer.save_checkpoint(tmp_path / "model.ckpt")
     again = load_task(tmp_path / "model.ckpt")
-    assert isinstance(again, EventClassificationTask) and again.auxiliary_names == ("risk",)
+    assert isinstance(again, EventClassificationTask) and again.auxiliary_names == ["risk"]
     test = data.samples["test"]
     bare = replace(test, auxiliary=np.zeros((len(test), 0), dtype=np.float32), auxiliary_names=())
     assert torch.equal(again.logits_of(bare).logits, model.logits_of(test).logits)
-    with pytest.raises(ValueError, match="auxiliary_names: expected risk, as the model learned, the data have other"):
+    with pytest.raises(ValueError, match="auxiliary_names: expected risk, as the model has, got other in the data"):
         fitted(tmp_path, again, auxiliary_data(names=("other",)), 1)
 
 

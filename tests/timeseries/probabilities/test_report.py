@@ -7,9 +7,7 @@ from timeseries import EvaluationReport, EventClassificationTask, model_card
 from timeseries.ehr.explain import EventsBranch, attention_faithfulness, most_frequent, timeline
 from timeseries.ehr.figures import decision_figure, half_life_figure, reliability_figure, timeline_figure
 from timeseries.ehr.groups import bands, categories, nafld_groups, physionet_groups, static_column
-from timeseries.events.vocabulary import Vocabulary
 from timeseries.probabilities.evaluation import net_benefit
-from timeseries.probabilities.outcomes import Outcome
 
 from ..event_fakes import drawn, samples
 
@@ -37,8 +35,9 @@ def a_report():
 
 def untrained(one, **architecture):
     """A task with a model that was not trained, for what does not need one that was."""
-    task = EventClassificationTask(model_options={"dim": 8, "heads": 2, **architecture}, summary=[], baselines=[])
-    task._build(Vocabulary(one.codes, one.static_names), Outcome("binary", ("1",)))
+    names = {"codes": list(one.codes), "static_names": list(one.static_names), "kind": "binary", "names": ["1"]}
+    options = {"dim": 8, "heads": 2, **architecture}
+    task = EventClassificationTask(model_options=options, summary=[], baselines=[], **names)
     task.fit_scores(one)
     return task.eval()
 

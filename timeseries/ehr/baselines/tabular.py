@@ -55,7 +55,7 @@ class TabularBaselines:
             raise ValueError(f"names: expected some of {', '.join(NAMES)}, got {strange[0]!r}")
         self.seed, self.folds, self.statistics, self.trees = seed, folds, tuple(statistics), trees
         self.strengths, self.given, self.names = tuple(strengths), outcome, tuple(names)
-        self._wanted = tuple(name in self.names or "blend" in self.names for name in NAMES[:2])
+        self._wanted = (NAMES[0] in self.names or "blend" in names, NAMES[1] in self.names or "blend" in names)
         self.features: SummaryFeatures | None = None
         self.chosen: list[tuple[float, int]] = []
         self._pairs: list[Pair] = []

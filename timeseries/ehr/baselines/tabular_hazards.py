@@ -74,7 +74,7 @@ def strata_of_events(target: np.ndarray, edges: Sequence[float], people: np.ndar
         ValueError: Fewer subjects than folds have an event, or an interval without one.
     """
     at_risk, within = _exposure(target, edges)
-    event, survived = within.any(axis=1), (at_risk & ~within).any(axis=1)
+    event, survived = np.any(within, axis=1), np.any(at_risk & ~within, axis=1)
     counts = [len(np.unique(people[rows])) for rows in (event, survived)]
     if min(counts) < folds:
         raise ValueError(

@@ -55,8 +55,8 @@ class PhysioNet2012Data(EventDataModule):
             reports += [stays.report, cohort.report]
         samples = merge(parts)
         known = np.flatnonzero(~np.isnan(parts[0].auxiliary).all(axis=0))
-        names = tuple(AUXILIARY[k] for k in known)
-        samples = replace(samples, auxiliary=samples.auxiliary[:, known], auxiliary_names=names)
+        further = tuple(AUXILIARY[k] for k in known)
+        samples = replace(samples, auxiliary=samples.auxiliary[:, known], auxiliary_names=further)
         if self.test is None:
             return LoadedEvents(samples, None, tuple(reports))
         first = parts[0]

@@ -8,7 +8,7 @@ after it (`masks.NotAfter`); the weights fall with the time between (`core.TimeD
 
 import math
 from collections.abc import Collection, Sequence
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -101,6 +101,7 @@ class EventModel(nn.Module):
         summary_dropout: float = 0.3,
     ) -> None:
         super().__init__()
+        self.fading: Tensor
         _one_of("embedding", embedding, EMBEDDINGS)
         _one_of("backbone", backbone, ("attention", "gru"))
         _one_of("pooling", pooling, ("query", "mean", "attention"))
@@ -143,7 +144,10 @@ class EventModel(nn.Module):
     @property
     def half_lives(self) -> Tensor | None:
         """In hours, (depth, heads); None without decay."""
-        return None if self.decay is None else torch.stack([bias.half_lives for bias in self.decay]).detach()
+        if self.decay is None:
+            return None
+        each: list[Any] = [bias.half_lives for bias in self.decay]
+        return torch.stack(each).detach()
 
     def embed_tokens(self, batch: TokenBatch) -> Tensor:
         """Tokens and the query before the encoder, (B, L, dim); 0 where padded."""
@@ -171,7 +175,7 @@ class EventModel(nn.Module):
         bias = None if self.decay is None else [decay(time) for decay in self.decay]
         mask = masks.NotAfter(time) & masks.Padding(keep, queries=keep)
         answer = self.encoder(self.dropout(x), mask=mask, bias=bias, need=need)
-        return (answer.out, answer.layers) if isinstance(answer, EncoderOutput) else (answer, ())
+        return (answer.out, answer.layers) if isinstance(answer, EncoderOutput) else (answer, ())  # type: ignore[return-value]  # self-attention alone
 
     def event_state(self, states: Tensor, keep: Tensor) -> Tensor:
         """The state of the query, with the pooled tokens where there is a pooling: (B, dim)."""
@@ -207,7 +211,8 @@ class EventModel(nn.Module):
 
     def _parted(self, *heads: Tensor, gates: Tensor | None = None) -> EventOutput:
         """The target's logits of every head, and those of the further outcomes."""
-        logits, events, summary = (*(head[:, : self.outputs] for head in heads), None, None)[:3]
+        logits, *branches = (head[:, : self.outputs] for head in heads)
+        events, summary = branches or (None, None)
         further = torch.stack([head[:, self.outputs :] for head in heads], dim=1)
         return EventOutput(logits, events, summary, gates, further if further.shape[2] else None)
 

@@ -40,6 +40,8 @@ class SummaryBranch(nn.Module):
         knots: Scores a_k at which the features bend, ascending.
     """
 
+    knots: Tensor
+
     def __init__(
         self, summaries: int, dim: int, hidden: int = 64, dropout: float = 0.3, knots: Sequence[float] = KNOTS
     ) -> None:

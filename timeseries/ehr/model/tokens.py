@@ -41,7 +41,7 @@ class TokenBatch(NamedTuple):
     code: Tensor
     score: Tensor
     has_value: Tensor
-    count: Tensor
+    count: Tensor  # type: ignore[assignment]  # tuple has a method of this name
     event_time: Tensor
     event_code: Tensor
     event_score: Tensor
@@ -232,7 +232,7 @@ class _Entries(NamedTuple):
     code: np.ndarray
     score: np.ndarray
     has_value: np.ndarray
-    count: np.ndarray
+    count: np.ndarray  # type: ignore[assignment]  # tuple has a method of this name
 
 
 def _static_entries(samples: EventSamples, scores: NormalScores) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

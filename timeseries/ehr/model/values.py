@@ -37,6 +37,9 @@ class NormalScores(nn.Module):
         tail: Probability at which scores are cut: .005 cuts them at 2.58 standard deviations.
     """
 
+    quantiles: Tensor
+    known: Tensor
+
     def __init__(self, features: int, points: int = 101, tail: float = 0.005) -> None:
         super().__init__()
         if points < 2:
@@ -137,6 +140,8 @@ class PiecewiseLinearEmbedding(nn.Module):
         knots: Scores at which the embedding bends, ascending.
     """
 
+    knots: Tensor
+
     def __init__(self, codes: int, dim: int, knots: Sequence[float] = KNOTS) -> None:
         super().__init__()
         self.codes, self.dim = codes, dim
@@ -186,6 +191,8 @@ class FourierEmbedding(nn.Module):
         dim: Features of a token.
         frequencies: How many; they double from .0625 per standard deviation on.
     """
+
+    frequencies: Tensor
 
     def __init__(self, codes: int, dim: int, frequencies: int = 4) -> None:
         super().__init__()

@@ -71,7 +71,7 @@ def load(path: Path) -> ReadTable | None:
             if about["format"] != FORMAT:
                 return None
             arrays = {name: stored[name] for name in _ARRAYS}
-        names = {name: tuple(values) for name, values in about["names"].items()}
+        names: dict[str, Any] = {name: tuple(values) for name, values in about["names"].items()}
         return ReadTable(EventRecords(**arrays, **names, clock=about["clock"]), ReadReport.restore(about["report"]))
     except Exception:  # a damaged archive can raise nearly anything; whatever it is, the file is not used
         return None

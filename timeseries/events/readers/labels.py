@@ -10,9 +10,9 @@ import pyarrow as pa
 
 from core.training.command.errors import nearest
 
+from ...probabilities.outcomes import Kind
 from ..cohort import Labels, iso
 from ..records import Clock
-from ..samples import Kind
 from .cells import WORDS_FOR_NOTHING
 from .clocks import Clockwork
 from .table_files import Rows, columns_of, find_tables, read_rows
@@ -213,10 +213,10 @@ def _subjects(rows: Rows, column: str) -> list[str]:
     names = rows.batch.column(column)
     if pa.types.is_floating(names.type):
         raise ValueError(f"{rows.path}: expected subjects as text or whole numbers, got {names.type}")
-    words: list[str] = names.cast(pa.string()).to_pylist()
+    words: list[str | None] = names.cast(pa.string()).to_pylist()
     if None in words:
         raise ValueError(f"{rows.where(words.index(None))}: expected a subject, got nothing")
-    return words
+    return [word for word in words if word is not None]
 
 
 def _hours(clockwork: Clockwork, column: pa.Array, rows: Rows, name: str, may_lack: bool = False) -> np.ndarray:

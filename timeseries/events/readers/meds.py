@@ -17,8 +17,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet
 
+from ...probabilities.outcomes import Kind
 from ..cohort import Labels
-from ..samples import Kind
 from ..units import Ranges, UnitRule
 from .labels import read_labels
 from .table_files import columns_of, is_parquet

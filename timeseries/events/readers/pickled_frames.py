@@ -93,7 +93,8 @@ class _Words:
     """An array of objects, which must be words."""
 
     def __init__(self, kind: Any, shape: Any, code: Any) -> None:
-        self.shape, self.fortran, self.content = (), False, []
+        self.shape, self.fortran = (), False
+        self.content: list[Any] = []
 
     def __setstate__(self, state: Sequence[Any]) -> None:
         _, self.shape, dtype, self.fortran, self.content = state

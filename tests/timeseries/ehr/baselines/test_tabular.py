@@ -69,5 +69,5 @@ def test_what_cannot_be_fitted_is_refused() -> None:
         TabularBaselines(outcome=Outcome("multilabel", ("p", "q"))).fit(base)
     with pytest.raises(ValueError, match="expected 5 samples or more of two or more classes"):
         TabularBaselines().fit(EventSamples(**{**vars(base), "target": np.zeros(10, dtype=np.float32)}))
-    with pytest.raises(RuntimeError, match="call fit"):
+    with pytest.raises(RuntimeError, match=r"expected fit\(\)"):
         TabularBaselines().probabilities(base)

@@ -34,7 +34,7 @@ def test_new_data_are_scored_by_the_names_of_their_classes(tmp_path):
     assert data.target_names == ("high", "low", "mid") == data.samples["test"].target_names
     assert data.raw.target_names == order  # what was read is not changed
     strange = type(given)(**{**vars(named), "target_names": ("high", "low", "none")})
-    with pytest.raises(ValueError, match=r"target_names: expected .*the data have 'none'"):
+    with pytest.raises(ValueError, match=r"target_names: expected .*got 'none' in the data"):
         evaluated(model, given_data(strange))
 
 
