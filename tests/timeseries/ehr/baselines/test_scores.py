@@ -78,6 +78,29 @@ def test_too_few_samples_name_the_cure() -> None:
         tabular_results(Outcome("binary", ("1",)), held.select(held.target == 1), held)
 
 
+def test_one_method_alone_costs_and_answers_nothing_of_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    few = partial(TabularBaselines, folds=2, trees=4, strengths=[0.1])
+    monkeypatch.setattr("timeseries.ehr.baselines.scores.TabularBaselines", few)
+    held = drawn(80)
+    outcome = Outcome("binary", ("1",))
+    all_of_them = {result.name: result for result in tabular_results(outcome, held, held)}
+    assert set(all_of_them) == METHODS
+    assert all_of_them["logistic_regression"].chosen == "C = 0.1"
+    assert "C = 0.1 and " in all_of_them["blend"].chosen
+    for name in METHODS:
+        (alone,) = tabular_results(outcome, held, held, [name])
+        assert alone.name == name and alone.values == all_of_them[name].values
+    assert tabular_results(outcome, held, held, []) == []
+
+    def never(*_: object, **__: object) -> None:
+        raise AssertionError("fitted though it was not asked for")
+
+    monkeypatch.setattr("timeseries.ehr.baselines.tabular_methods.boosted_trees", never)
+    tabular_results(outcome, held, held, ["logistic_regression"])
+    with pytest.raises(AssertionError, match="not asked for"):
+        tabular_results(outcome, held, held, ["blend"])
+
+
 def write_labels(folder: Path, kind: str, subjects: int) -> tuple[Path, dict]:
     """Labels of `write_table`'s subjects, of whom the odd ones have larger values; and options of the data module."""
     rng = np.random.default_rng(0)

@@ -166,13 +166,12 @@ def test_fit_test_predict_and_load_again(tmp_path: Path) -> None:
     events, labels = cohort()
     data = EventArrayData(events, labels, batch_size=16, split_seed=1)
     task = EventClassificationTask(model_options=TINY, baselines=[], lr=0.01)
-    trainer(tmp_path).fit(task, data)
+    run = trainer(tmp_path)
+    run.fit(task, data)
     assert data.describe_split() == (
         "by subject, seed 1: train 42 samples of 42 subjects, val 6 samples of 6 subjects, test 12 samples of 12 "
         "subjects"
     )
-    run = trainer(tmp_path)
-    run.fit(task, data)
     run.save_checkpoint(tmp_path / "model.ckpt")
     stored = read_checkpoint(tmp_path / "model.ckpt")
     assert not {"events", "labels", "static", "split"} & set(stored["datamodule_hyper_parameters"])
@@ -187,4 +186,4 @@ def test_fit_test_predict_and_load_again(tmp_path: Path) -> None:
     whole = torch.cat([one["probability_1"] for one in trainer(tmp_path).predict(again, only)])  # type: ignore[union-attr]
     assert len(whole) == 60
     rows = [int(name.partition("@")[0]) for name in table["id"]]
-    assert torch.equal(whole[rows], table["probability_1"])
+    assert torch.allclose(whole[rows], table["probability_1"], atol=1e-5)  # other batches, other orders of sums
