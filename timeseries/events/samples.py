@@ -149,16 +149,16 @@ class EventSamples:
         if len(late):
             first = late[0]
             raise ValueError(
-                f"time: expected no event after the prediction time; subject {self.subjects[owner[first]]} has "
-                f"{self.codes[self.code[first]]!r} at {self.time[first]:g} h, its prediction time is "
-                f"{self.prediction_time[owner[first]]:g} h ({len(late)} such events in all)"
+                f"time: expected no event after the prediction time, got {len(late)}: subject "
+                f"{self.subjects[owner[first]]} has {self.codes[self.code[first]]!r} at {self.time[first]:g} h, "
+                f"its prediction time is {self.prediction_time[owner[first]]:g} h"
             )
         back = np.flatnonzero((np.diff(self.time) < 0) & (np.diff(owner) == 0))
         if len(back):
             first = back[0] + 1
             raise ValueError(
-                f"time: expected ascending times within a sample; subject {self.subjects[owner[first]]} has "
-                f"{self.time[first]:g} h behind {self.time[first - 1]:g} h"
+                f"time: expected ascending times within a sample, got others: subject "
+                f"{self.subjects[owner[first]]} has {self.time[first]:g} h behind {self.time[first - 1]:g} h"
             )
 
     def __len__(self) -> int:

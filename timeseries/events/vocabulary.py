@@ -99,7 +99,8 @@ class Vocabulary:
             )
         if strange and unseen == "unknown" and UNKNOWN not in places:
             raise ValueError(
-                f"unseen: expected a vocabulary with {UNKNOWN!r}, or 'ignore'; {next(iter(strange))!r} is not in it"
+                f"unseen: expected a vocabulary with {UNKNOWN!r}, or 'ignore', got {next(iter(strange))!r}, which is "
+                "not in it"
             )
         if unseen == "unknown":
             number[number < 0] = places.get(UNKNOWN, -1)

@@ -145,7 +145,9 @@ class Outcome:
         if self.kind == "multilabel":
             positive, negative = (target == 1).sum(0), (target == 0).sum(0)
             return [float(n / p) if p and n else 1.0 for p, n in zip(positive, negative, strict=True)]
-        raise ValueError("class_weight: expected null for a time to event, whose intervals balance the events")
+        raise ValueError(
+            "class_weight: expected null for a time to event, whose intervals balance the events, got 'balanced'"
+        )
 
     def loss(self, logits: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
         """Mean over the samples (multilabel: over the labels that are known).

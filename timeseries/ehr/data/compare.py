@@ -36,7 +36,7 @@ def differing_rules(
     for name in (*rules, *noted):
         if name not in stored or _plain(stored[name]) == _plain(asked.get(name)):
             continue
-        text = f"data.{name}: the model was fitted with {stored[name]!r}, got {asked.get(name)!r}"
+        text = f"data.{name}: expected {stored[name]!r}, as the model was fitted with, got {asked.get(name)!r}"
         if name in noted or (name in allowed and not resume):
             notes.append(f"note: {text}")
         else:
@@ -81,7 +81,8 @@ def known_subjects(
     if allowed:
         return found, [f"warning: {text}: the numbers are too good, and say nothing about new subjects"]
     raise ValueError(
-        f"{stage}: {text}. Use the split of the training (the same files, split_seed, fold and fractions; the run's "
+        f"{stage}: expected subjects that the model does not know, got others: {text}. "
+        "Use the split of the training (the same files, split_seed, fold and fractions; the run's "
         "config.yaml has them all) or other subjects; to go on with these, or where other people have the same names, "
         "add --data.allow_overlap true"
     )
@@ -95,9 +96,9 @@ def check_resumed(trained: TrainedOn, now: TrainedOn) -> None:
     """
     if trained != now:
         raise ValueError(
-            f"ckpt_path: the run that is resumed trained on {len(trained.train)} subjects and validated on "
-            f"{len(trained.val)}; these data have {len(now.train)} and {len(now.val)}, and they are not the same. Use "
-            "the same files, split_seed, fold and fractions to resume, or leave --ckpt_path out to start anew"
+            f"ckpt_path: expected the {len(trained.train)} subjects that the run to resume trained on and the "
+            f"{len(trained.val)} that it validated on, got {len(now.train)} and {len(now.val)} that are not the "
+            "same. Use the same files, split_seed, fold and fractions to resume, or leave --ckpt_path out to start anew"
         )
 
 

@@ -148,6 +148,7 @@ def take_encoder(model: EventModel, path: str, vocabulary: Vocabulary) -> None:
     own = model.state_dict()
     for name in (name for name in own if name.split(".")[0] in ENCODER):
         if name not in found or found[name].shape != own[name].shape:
-            raise ValueError(f"pretrained: expected {name} of shape {tuple(own[name].shape)} in {path}")
+            shape = tuple(found[name].shape) if name in found else "none"
+            raise ValueError(f"pretrained: expected {name} of shape {tuple(own[name].shape)}, got {shape} in {path}")
         own[name] = found[name]
     model.load_state_dict(own)

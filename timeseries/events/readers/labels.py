@@ -258,7 +258,7 @@ def _first_of_each(subjects: np.ndarray, times: np.ndarray, values: np.ndarray, 
         later = int(wrong.min())
         earlier = int(first[np.flatnonzero(order == later)[0]])
         raise ValueError(
-            f"{_where(places, later)}: expected one label per subject and prediction time, but subject "
+            f"{_where(places, later)}: expected one label per subject and prediction time, got two: subject "
             f"{subjects[later]} has another one for the same time in {_where(places, earlier)}"
         )
     keep = np.ones(len(order), dtype=bool)

@@ -163,8 +163,8 @@ def test_a_repeated_label_is_counted_and_a_contradiction_refused(tmp_path: Path)
     assert labels.prediction_time.tolist() == [5, 5, 6] and labels.target.tolist() == [1, 0, 0]
     assert labels.stamps.tolist() == [5, 5, 6] and read_labels(write(tmp_path, HEAD + "p,5,1\n")).repeated == 0
     message = (
-        r"labels\.csv, line 4: expected one label per subject and prediction time, but subject a has another one for "
-        r"the same time in .*labels\.csv, line 2$"
+        r"labels\.csv, line 4: expected one label per subject and prediction time, got two: subject a has another one "
+        r"for the same time in .*labels\.csv, line 2$"
     )
     with pytest.raises(ValueError, match=message):
         read_labels(write(tmp_path, HEAD + "a,5,0\nb,5,1\na,5,1\n"))

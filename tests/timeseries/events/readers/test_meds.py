@@ -174,7 +174,9 @@ def test_subjects_outside_the_split_are_in_no_part(tmp_path: Path) -> None:
 
 def test_events_after_the_prediction_time_are_an_error_on_request(tmp_path: Path) -> None:
     data = MedsData(str(write_meds(tmp_path)), after_prediction="error")
-    with pytest.raises(ValueError, match="expected no event after the prediction time; subject 0 has 'LAB//b' at 28 h"):
+    with pytest.raises(
+        ValueError, match="expected no event after the prediction time, got 240: subject 0 has 'LAB//b' at 28 h"
+    ):
         data.setup()
 
 
