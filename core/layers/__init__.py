@@ -5,6 +5,7 @@ from .biases import AlibiBias, DistanceDecayBias, EdgeFeatureBias, RelativeBias,
 from .block import BlockOutput, TransformerBlock
 from .encoder import Encoder, EncoderOutput
 from .hybrid import HybridBlock, LocalConvolution
+from .options import AttentionOptions, BlockOptions, ScoreOptions
 from .padding import zero_rows
 from .pooling import AttentionPooling, ClassTokenPooling, MeanPooling
 from .residual import MLP, DropPath, LayerScale
@@ -14,7 +15,9 @@ from .torch_attention import TorchMultiheadAttention
 __all__ = [
     "MLP",
     "AlibiBias",
+    "AttentionOptions",
     "AttentionPooling",
+    "BlockOptions",
     "BlockOutput",
     "ClassTokenPooling",
     "DistanceDecayBias",
@@ -30,6 +33,7 @@ __all__ = [
     "RelativeBias",
     "RelativeGridBias",
     "Rotary",
+    "ScoreOptions",
     "TimeDecayBias",
     "TorchMultiheadAttention",
     "TransformerBlock",

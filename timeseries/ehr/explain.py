@@ -10,9 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from core.analysis import FaithfulnessReport
-from core.analysis.faithfulness import faithfulness
-from core.analysis.faithfulness.units import Positions
+from core.analysis.faithfulness import FaithfulnessReport, Positions, faithfulness
 
 from ..events.samples import EventSamples
 from .figures import Timeline

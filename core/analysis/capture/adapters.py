@@ -62,7 +62,7 @@ class Finished(NamedTuple):
         for name in names:
             if name in self.children:
                 return self.children[name]
-        raise ValueError(f"{' or '.join(names)}: expected the module to call it, and it did not")
+        raise ValueError(f"{' or '.join(names)}: expected the module to call it, got calls of {sorted(self.children)}")
 
     def arguments(self, module: nn.Module) -> dict[str, Any]:
         """Answer what was given, by name; what was not given is left out."""

@@ -1,6 +1,6 @@
 """Which module of a model attends, and what it asks: the ground that capture and relevance stand on.
 
-While a model is watched, torch's global module hooks keep the stack of the modules that are running, `core.observe`
+While a model is watched, torch's global module hooks keep the stack of the modules that are running, `core.engine.observe`
 reports every call of `attend`, and adapters read the calls of timm's and torch's own attention. Hooks on the modules
 themselves would switch off torch's fast paths and core's joint projection, and so change outputs; global ones change
 nothing. Outside the context nothing is registered.
@@ -110,20 +110,18 @@ class Watch:
             types = sorted({_class(module) for module in self.names})
             named = "".join(f"\n  {name}: {kind}" for name, kind in self.unsupported.items())
             raise CaptureError(
-                "model: no attention that can be captured ran inside the context"
-                + (f"; these ran and are not supported:{named}" if named else "")
+                "model: expected attention that can be captured to run inside the context, got none"
+                + (f" but these, which are not supported:{named}" if named else "")
                 + f"\nmodules: {', '.join(types)}\nsupported: {SUPPORTED}"
             )
         for pattern in self.layers or ():
             if not any(_matches(pattern, name) for name in self.called):
-                raise CaptureError(
-                    f"layers: {pattern!r} chooses no module that attended; these did: {_listed(self.called)}"
-                )
+                raise CaptureError(f"layers: expected modules that attended, {_listed(self.called)}, got {pattern!r}")
 
     def before(self, module: nn.Module, args: Any) -> None:
         """Note that a module starts (a global forward pre-hook)."""
         if torch.compiler.is_compiling():
-            raise CaptureError("model: it is being compiled; capture the model without torch.compile")
+            raise CaptureError("model: expected one without torch.compile, got one that is being compiled")
         name = self.watched.get(module)
         if name is None or _in_backward():
             return
@@ -145,9 +143,9 @@ class Watch:
             self.check()
 
     def observe(self, problem: Problem, answer: AttentionOutput) -> None:
-        """Note a call of `attend` (an observer of `core.observe`)."""
+        """Note a call of `attend` (an observer of `core.engine.observe`)."""
         if torch.compiler.is_compiling():
-            raise CaptureError("model: attend is being compiled; capture the model without torch.compile")
+            raise CaptureError("model: expected one without torch.compile, got an attend that is being compiled")
         if not self.stack or _measuring or _in_backward():
             return
         name = self.stack[-1].name
@@ -200,8 +198,8 @@ class Watch:
             if not any(_matches(pattern, name) for name in self.names.values()):
                 likely = [name for module, name in self.names.items() if _looks_like_attention(module)]
                 raise CaptureError(
-                    f"layers: {pattern!r} matches no module of the model; "
-                    f"its modules that look like attention: {_listed(likely)}"
+                    f"layers: expected names of modules, such as those that look like attention, {_listed(likely)}, "
+                    f"got {pattern!r}, which matches none"
                 )
 
 
@@ -222,7 +220,7 @@ def watching(model: nn.Module, layers: str | Sequence[str] | None, on_call: OnCa
         CaptureError: A pattern matches nothing, the model is compiled, or no attention was seen.
     """
     if not isinstance(model, nn.Module):
-        raise TypeError(f"model is a {type(model).__name__}, expected a torch.nn.Module")
+        raise TypeError(f"model: expected a torch.nn.Module, got a {type(model).__name__}")
     _refuse_compiled(model)
     watch = Watch(model, [layers] if isinstance(layers, str) else layers, on_call)
     handles = [
@@ -281,11 +279,13 @@ def _refuse_compiled(model: nn.Module) -> None:
         kind = type(module).__name__
         if kind == "OptimizedModule" or getattr(module, "_compiled_call_impl", None) is not None:
             raise CaptureError(
-                f"model: {_shown(name)} is compiled, and compiled code calls no hooks; capture the module that "
-                "torch.compile was given"
+                f"model: expected the module that torch.compile was given, got {_shown(name)} compiled: compiled code "
+                "calls no hooks"
             )
         if isinstance(module, torch.jit.ScriptModule):
-            raise CaptureError(f"model: {_shown(name)} is TorchScript, which calls no hooks; capture the eager model")
+            raise CaptureError(
+                f"model: expected the eager one, got {_shown(name)} as TorchScript, which calls no hooks"
+            )
 
 
 def _matches(pattern: str, name: str) -> bool:

@@ -1,7 +1,7 @@
 """May attention be read as an explanation of an output? Tests, controls and a verdict."""
 
-from .faithfulness import faithfulness
 from .intervention import rewritten, uniform_weights
+from .measure import faithfulness
 from .planted import PlantedModel, call_planted, planted_items
 from .report import FaithfulnessReport
 from .units import Patches, Positions, Units

@@ -81,7 +81,7 @@ class Subject:
                 raise ValueError("inputs: expected at least one valid unit, got none")
             self.layers = attention_layers(model)
             if not self.layers:
-                raise ValueError(f"model: expected an attention layer, found none among its {_types(model)}")
+                raise ValueError(f"model: expected an attention layer, got none among its {_types(model)}")
             ran = check_rewriting(self.layers, self.intact)
             self.layer = self._choose(layer, ran)
             output = self.intact()

@@ -15,9 +15,10 @@ from torch import Tensor, nn
 
 from .attributions import METHODS, REFERENCE, attribute
 from .controls import adversarial_attention, permutation_test, seed_control, uniform_control
+from .measured import Accuracy, Agreement, Perturbation
 from .perturbation import Curves, deletion_insertion, random_order
 from .ranks import bootstrap, kendall, permutation_p, spearman
-from .report import Accuracy, Agreement, FaithfulnessReport, Perturbation
+from .report import FaithfulnessReport
 from .subject import Call, Subject, plain_call
 from .units import Units
 from .verdict import judge
@@ -53,7 +54,7 @@ def faithfulness(
     with leave-one-out: rank correlation, deletion and insertion. Then changes the attention weights (permuted, uniform,
     adversarial) and compares the output; where they are given, compares with models of other seeds and with one trained
     with uniform weights. Rank correlations and the top unit go by magnitude (attention has no sign), deletion and
-    insertion by signed value. The rules of the verdict and their reasons are in `core.analysis.verdict`; the default is
+    insertion by signed value. The rules of the verdict and their reasons are in `core.analysis.faithfulness.verdict`; the default is
     no.
 
     The model is run in eval() and left as it was; no global random number is drawn. Nothing is retrained here:
@@ -67,7 +68,7 @@ def faithfulness(
     are held, (B, H, L, L) each.
 
     Args:
-        model: any module with an attention layer that `core.analysis.intervention` knows.
+        model: any module with an attention layer that `core.analysis.faithfulness.intervention` knows.
         inputs: the batch: images, embeddings or events; token numbers with `embedding`.
         units: how an input is split into units, and the baseline: `Patches` or `Positions`.
         call: (model, inputs, keep) -> output, where the model takes more than its inputs or a mask; see `Subject`.
