@@ -10,7 +10,7 @@ from typing import NamedTuple
 import torch
 from _keyphrases import Document
 
-from core.analysis.heads import rank_sentences
+from core.analysis.heads.keywords import rank_sentences
 
 TOP = 10  # words, and phrases, that count for precision and recall
 SENTENCES = 2  # of a summary

@@ -30,7 +30,7 @@ from _ranking import SENTENCES, TOP, Ranking, Scores, average, evaluate, interva
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from core.analysis.heads import HeadFocus, head_focus, keyword_scores, token_scores
+from core.analysis.heads.keywords import HeadFocus, head_focus, keyword_scores, token_scores
 
 DIM, DEPTH, HEADS = 64, 2, 4
 FOCUSED = DEPTH * HEADS // 4  # heads taken

@@ -5,6 +5,7 @@ from .biases import AlibiBias, DistanceDecayBias, EdgeFeatureBias, RelativeBias,
 from .block import BlockOutput, TransformerBlock
 from .encoder import Encoder, EncoderOutput
 from .hybrid import HybridBlock, LocalConvolution
+from .modes import evaluating
 from .options import AttentionOptions, BlockOptions, ScoreOptions
 from .padding import zero_rows
 from .pooling import AttentionPooling, ClassTokenPooling, MeanPooling
@@ -37,5 +38,6 @@ __all__ = [
     "TimeDecayBias",
     "TorchMultiheadAttention",
     "TransformerBlock",
+    "evaluating",
     "zero_rows",
 ]

@@ -34,7 +34,7 @@ class Encoder(nn.Module):
         final_norm: normalise the output; post-norm blocks have done so already, so then it is usually off.
         drop_path: probability of the last block; it rises linearly from 0 at the first.
         norm_layer: makes a normalisation of `dim` features that acts on single rows.
-        block_options: everything else that TransformerBlock takes, see `BlockOptions`; a rotary is shared by the blocks.
+        block_options: what else TransformerBlock takes, see `BlockOptions`; a rotary is shared by the blocks.
 
     Shapes:
         x: (B, L, dim); context: (B, Lc, context_dim); out: (B, L, dim).

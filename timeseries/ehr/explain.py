@@ -10,7 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from core.analysis.faithfulness import FaithfulnessReport, Positions, faithfulness
+from core.analysis import FaithfulnessReport
+from core.analysis.faithfulness import Positions, faithfulness
 
 from ..events.samples import EventSamples
 from .figures import Timeline

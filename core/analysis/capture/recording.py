@@ -212,7 +212,8 @@ def _claim(wanted: _Wanted, seen: Capture, layer: str, p: Problem, heads: int, r
     raise CaptureError(
         f"max_bytes: expected records of at most {wanted.max_bytes / 1e6:,.1f} MB, got {shown} more for "
         f"{layer or 'the model itself'} with (B, heads, rows, Lk) = ({p.B}, {heads}, {rows}, {p.Lk}) than the "
-        f"{held / 1e6:,.1f} MB held already: choose rows=, heads= or layers=, take 'entropy' or statistics in the place of 'weights', or raise max_bytes"
+        f"{held / 1e6:,.1f} MB held already: choose rows=, heads= or layers=, take 'entropy' or statistics in "
+        "the place of 'weights', or raise max_bytes"
     )
 
 

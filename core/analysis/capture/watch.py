@@ -1,9 +1,9 @@
 """Which module of a model attends, and what it asks: the ground that capture and relevance stand on.
 
-While a model is watched, torch's global module hooks keep the stack of the modules that are running, `core.engine.observe`
-reports every call of `attend`, and adapters read the calls of timm's and torch's own attention. Hooks on the modules
-themselves would switch off torch's fast paths and core's joint projection, and so change outputs; global ones change
-nothing. Outside the context nothing is registered.
+While a model is watched, torch's global module hooks keep the stack of the modules that are running,
+`core.engine.observe` reports every call of `attend`, and adapters read the calls of timm's and torch's own attention.
+Hooks on the modules themselves would switch off torch's fast paths and core's joint projection, and so change outputs;
+global ones change nothing. Outside the context nothing is registered.
 """
 
 from __future__ import annotations

@@ -54,7 +54,7 @@ def faithfulness(
     with leave-one-out: rank correlation, deletion and insertion. Then changes the attention weights (permuted, uniform,
     adversarial) and compares the output; where they are given, compares with models of other seeds and with one trained
     with uniform weights. Rank correlations and the top unit go by magnitude (attention has no sign), deletion and
-    insertion by signed value. The rules of the verdict and their reasons are in `core.analysis.faithfulness.verdict`; the default is
+    insertion by signed value. The rules of the verdict and their reasons are in `core.analysis.verdict`; the default is
     no.
 
     The model is run in eval() and left as it was; no global random number is drawn. Nothing is retrained here:
@@ -68,7 +68,7 @@ def faithfulness(
     are held, (B, H, L, L) each.
 
     Args:
-        model: any module with an attention layer that `core.analysis.faithfulness.intervention` knows.
+        model: any module with an attention layer that `core.analysis.intervention` knows.
         inputs: the batch: images, embeddings or events; token numbers with `embedding`.
         units: how an input is split into units, and the baseline: `Patches` or `Positions`.
         call: (model, inputs, keep) -> output, where the model takes more than its inputs or a mask; see `Subject`.

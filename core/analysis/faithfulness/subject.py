@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
+from ...layers import evaluating
 from .intervention import Rewrite, attention_layers, check_rewriting, recorded, rewritten
 from .units import Units
 
@@ -99,16 +100,9 @@ class Subject:
                 f"{self.valid.shape[1]}, got {self.weights.shape[-1]}"
             )
 
-    @contextmanager
-    def opened(self) -> Iterator[None]:
+    def opened(self) -> AbstractContextManager[None]:
         """The model in eval(); the mode of every module is put back."""
-        modes = [(module, module.training) for module in self.model.modules()]
-        self.model.eval()
-        try:
-            yield
-        finally:
-            for module, mode in modes:
-                module.training = mode
+        return evaluating(self.model)
 
     def intact(self) -> Tensor:
         """The output for the input as it is."""

@@ -93,8 +93,8 @@ def _gradients(model: nn.Module, score: Callable[[], Tensor], layers: str | Sequ
     def on_call(name: str, forward: int | None, call: Call) -> None:
         if call.attended is None or not call.attended.requires_grad:
             raise CaptureError(
-                "model: expected parameters or an input that require grad, and no reentrant checkpoint around them, got "
-                f"no gradient in the attention of {name or 'the model itself'}"
+                "model: expected parameters or an input that require grad, and no reentrant checkpoint around them, "
+                f"got no gradient in the attention of {name or 'the model itself'}"
             )
         calls.append((name, call))
 

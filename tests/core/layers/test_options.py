@@ -39,5 +39,5 @@ def test_options_are_those_of_the_layer_with_its_types(options, layer, own):
     ],
 )
 def test_a_misspelt_option_is_refused(make):
-    with pytest.raises(TypeError, match="unexpected keyword argument '(mpl_ratio|kv_head)'"):
+    with pytest.raises(TypeError, match=r"unexpected keyword argument '(mpl_ratio|kv_head)'"):
         make()

@@ -393,7 +393,7 @@ def test_a_model_without_attention_is_refused_with_its_modules():
         capture(vit()),
     ):
         pass
-    with pytest.raises(TypeError, match="model: expected a torch.nn.Module, got a function"), capture(lambda x: x):
+    with pytest.raises(TypeError, match="Module, got a function"), capture(lambda x: x):
         pass
 
 
@@ -410,7 +410,7 @@ def test_a_missing_layer_is_named():
 def test_compiled_models_are_refused():
     model = vit()
     with (
-        pytest.raises(CaptureError, match="got the model itself compiled|got _orig_mod compiled"),
+        pytest.raises(CaptureError, match="got the model itself compiled"),
         capture(torch.compile(model)),
     ):
         pass

@@ -128,7 +128,7 @@ def test_what_cannot_be_compared_is_said():
 
     with pytest.raises(ValueError, match=r"as many queries and keys.*b \(2, 4\)"):
         head_redundancy(captured(Pair(), torch.randn(1, 4, 8)))
-    with pytest.raises(ValueError, match="a capture of 'inputs' or of the 'weights'.*without both"):
+    with pytest.raises(ValueError, match=r"a capture of 'inputs' or of the 'weights'.*without both"):
         head_profile(captured(Pair(), torch.randn(1, 4, 8), quantities=("entropy",)))
 
 

@@ -188,7 +188,7 @@ def test_rollout_refuses_what_is_no_chain():
             plain(x)
             plain(x)
         rollout(seen)
-    with pytest.raises(ValueError, match="a capture of 'inputs' or of the 'weights'.*without both"):
+    with pytest.raises(ValueError, match=r"a capture of 'inputs' or of the 'weights'.*without both"):
         rollout(held(plain, x, quantities=("entropy",)))
     seen = held(plain, x)
     for options, message in (
@@ -205,16 +205,16 @@ def test_relevance_says_what_is_missing():
     model, x = vit().eval(), images()
     with pytest.raises(ValueError, match=r"score: expected the score of each item, \(B,\), got \(2, 3\)"):
         relevance(model, lambda: model(x))
-    with pytest.raises(ValueError, match="hold: .*got 'all'"):
+    with pytest.raises(ValueError, match=r"hold: .*got 'all'"):
         relevance(model, lambda: model(x)[:, 0], hold="all")
     with pytest.raises(ValueError, match="rows: expected indices of 17 tokens"):
         relevance(model, lambda: model(x)[:, 0], rows=[17])
     model.requires_grad_(False)
-    with pytest.raises(CaptureError, match="model: expected parameters or an input.*got no gradient in"):
+    with pytest.raises(CaptureError, match=r"model: expected parameters or an input.*got no gradient in"):
         relevance(model, lambda: model(x)[:, 0])
     layers = nn.ModuleList([MultiheadAttention(8, 2), MultiheadAttention(8, 2)])
     y = torch.randn(1, 3, 8)
-    with pytest.raises(CaptureError, match="score: expected a score that depends.*gradient does not reach 1"):
+    with pytest.raises(CaptureError, match=r"score: expected a score that depends.*gradient does not reach 1"):
         relevance(layers, lambda: layers[0](y)[:, 0, 0] + 0 * layers[1](y.detach()).detach()[:, 0, 0])
 
 
