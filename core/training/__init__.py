@@ -7,10 +7,16 @@ that the command line can say in one line what is missing; its first use raises 
 from ..extras import MissingExtraError
 
 try:
+    from .baselines import BaselineResult, by_name, checked_names
     from .checkpoint.best import Best, EarlyStop
-    from .checkpoint.checkpoints import RunCheckpoint, SafeCheckpointIO, read_checkpoint
-    from .data.module import DataModule, hash_arrays, hash_files
+    from .checkpoint.checkpoints import RunCheckpoint, SafeCheckpointIO, check_fits, read_checkpoint
+    from .data import PARTS, BatchKeys, DataModule, Key, LoadedDataModule, Loader, Split, hash_arrays, hash_files
+    from .files import read_json, replacing, write_json, write_text
+    from .load import LoadedRun, load_run
     from .metrics import Ranking, classification_metrics, regression_metrics
+    from .optim import total_steps
+    from .pages import rewrite
+    from .renamed import keep, renamed
     from .run.folder import RunFolder
     from .run.logger import MetricsTable
     from .run.predictions import PredictionTable
@@ -25,20 +31,40 @@ except ModuleNotFoundError as error:
 
 
 __all__ = [
+    "PARTS",
+    "BaselineResult",
+    "BatchKeys",
     "Best",
     "DataModule",
     "EarlyStop",
+    "Key",
+    "LoadedDataModule",
+    "LoadedRun",
+    "Loader",
     "MetricsTable",
     "PredictionTable",
     "Ranking",
     "RunCheckpoint",
     "RunFolder",
     "SafeCheckpointIO",
+    "Split",
     "StepOutput",
     "Task",
+    "by_name",
+    "check_fits",
+    "checked_names",
     "classification_metrics",
     "hash_arrays",
     "hash_files",
+    "keep",
+    "load_run",
     "read_checkpoint",
+    "read_json",
     "regression_metrics",
+    "renamed",
+    "replacing",
+    "rewrite",
+    "total_steps",
+    "write_json",
+    "write_text",
 ]
