@@ -5,7 +5,7 @@ from .cut import altered, cut, full_precision, row_blocks, solve
 from .linear import expectation, linear_statistic, mass, mean_distance
 from .recording import capture
 from .records import Capture, Record
-from .watch import SUPPORTED, CaptureError, CaptureWarning, watching
+from .watch import SUPPORTED, CaptureError, CaptureWarning, Watch, watching
 
 __all__ = [
     "SUPPORTED",
@@ -15,6 +15,7 @@ __all__ = [
     "CaptureError",
     "CaptureWarning",
     "Record",
+    "Watch",
     "altered",
     "capture",
     "cut",

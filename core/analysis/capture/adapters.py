@@ -27,7 +27,7 @@ class Call(NamedTuple):
     """One call of attention.
 
     Attributes:
-        problem: What was asked, detached.
+        problem: What was asked; with its graph where the watch keeps it.
         attended: A tensor of the running graph that says how the output depends on the heads; None where torch's fast
             path leaves none.
         to_heads: Turns a gradient of `attended` into the gradient of the heads' outputs, (B, H, Lq, Dv).
@@ -99,14 +99,14 @@ def is_torch_block(module: nn.Module) -> bool:
 def after_timm(module: nn.Module, call: Finished) -> Call:
     """Read a finished call of timm's `Attention`: q and k are what its norms, or identities, answered."""
     given = call.arguments(module)
-    q, k = call.child("q_norm").output.detach(), call.child("k_norm").output.detach()
+    q, k = call.child("q_norm").output, call.child("k_norm").output
     B, H, L, _ = q.shape
-    v = call.child("qkv").output.detach().reshape(B, L, 3, H, -1).permute(2, 0, 3, 1, 4)[2]
+    v = call.child("qkv").output.reshape(B, L, 3, H, -1).permute(2, 0, 3, 1, 4)[2]
     mask: masks.Mask | None = masks.Causal() if given.get("is_causal") else None
     bias: biases.Bias | None = None
     attn_mask = given.get("attn_mask")
     if attn_mask is not None and mask is None:  # timm lets is_causal take precedence
-        attn_mask = attn_mask.detach().reshape((1,) * (4 - attn_mask.ndim) + tuple(attn_mask.shape))
+        attn_mask = attn_mask.reshape((1,) * (4 - attn_mask.ndim) + tuple(attn_mask.shape))
         if attn_mask.dtype == torch.bool:
             mask = masks.Dense(attn_mask)
         else:
@@ -131,7 +131,7 @@ def after_torch(module: nn.Module, call: Finished) -> Call:
         )
     unbatched, axis = query.dim() == 2, 0 if mha.batch_first or query.dim() == 2 else 1
     alike = query is key and key is value
-    query, key, value = (x.detach()[None] if unbatched else x.detach().transpose(0, axis) for x in (query, key, value))
+    query, key, value = (x[None] if unbatched else x.transpose(0, axis) for x in (query, key, value))
     key, value = (query, query) if alike else (key, value)
     padding = given.get("key_padding_mask")
     padding = padding[None] if unbatched and padding is not None else padding
@@ -149,7 +149,7 @@ def after_torch_block(module: nn.Module, call: Finished) -> Call:
     """Read a finished call of torch.nn.TransformerEncoderLayer that took the fast path past its attention."""
     block = cast(nn.TransformerEncoderLayer, module)
     given = call.arguments(block)
-    src, padding = given["src"].detach(), given.get("src_key_padding_mask")
+    src, padding = given["src"], given.get("src_key_padding_mask")
     if src.is_nested:
         lengths = torch.tensor([item.shape[0] for item in src.unbind()], device=src.device)
         src = torch.nested.to_padded_tensor(src, 0.0)

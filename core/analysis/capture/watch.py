@@ -76,8 +76,11 @@ class Watch:
         unsupported: The modules that look like attention and were not understood, with their class.
     """
 
-    def __init__(self, model: nn.Module, layers: Sequence[str] | None, on_call: OnCall) -> None:
+    def __init__(
+        self, model: nn.Module, layers: Sequence[str] | None, on_call: OnCall, attached: bool, must_attend: bool
+    ) -> None:
         self.model, self.layers, self.on_call = model, layers, on_call
+        self.attached, self.must_attend = attached, must_attend
         self.names = {module: name for name, module in model.named_modules()}
         self.readers = {module: reader for module in self.names if (reader := _reader(module)) is not None}
         self.watched = {module: name for module, name in self.names.items() if not _is_plain_leaf(module)}
@@ -104,9 +107,9 @@ class Watch:
         """Raise unless what was asked for has been seen.
 
         Raises:
-            CaptureError: No module attended, or none that a pattern chooses.
+            CaptureError: No module attended though one must, or none that a pattern chooses.
         """
-        if not self.called:
+        if not self.called and self.must_attend:
             types = sorted({_class(module) for module in self.names})
             named = "".join(f"\n  {name}: {kind}" for name, kind in self.unsupported.items())
             raise CaptureError(
@@ -151,7 +154,7 @@ class Watch:
         name = self.stack[-1].name
         self._count(name)
         if self.chosen(name):
-            self._report(name, Call(detached(problem), answer.out, lambda gradient: gradient))
+            self._report(name, Call(problem, answer.out, lambda gradient: gradient))
 
     def _end(self, frame: _Frame, call: Finished) -> None:
         """Read a call that has ended well, if its module has an adapter; hand it to its parent, if that one has."""
@@ -161,9 +164,9 @@ class Watch:
             name = f"{frame.name}.self_attn".removeprefix(".") if passed_by else frame.name
             self._count(name)
             if self.chosen(name):
-                with torch.no_grad():
+                with torch.set_grad_enabled(self.attached and torch.is_grad_enabled()):
                     read = reader(frame.module, call)
-                self._report(name, read._replace(problem=detached(read.problem)))
+                self._report(name, read)
         parent = self.stack[-2] if len(self.stack) > 1 else None
         if parent is not None and parent.module in self.readers:
             parent.children[frame.name.removeprefix(parent.name).removeprefix(".")] = Seen(call.args, call.output)
@@ -172,6 +175,7 @@ class Watch:
 
     def _report(self, name: str, call: Call) -> None:
         """Hand a call on; what is computed of it meanwhile, by any watch, is not the model's."""
+        call = call if self.attached else call._replace(problem=detached(call.problem))
         _measuring.append(name)
         try:
             self.on_call(name, self.forward, call)
@@ -204,7 +208,14 @@ class Watch:
 
 
 @contextmanager
-def watching(model: nn.Module, layers: str | Sequence[str] | None, on_call: OnCall) -> Iterator[Watch]:
+def watching(
+    model: nn.Module,
+    layers: str | Sequence[str] | None,
+    on_call: OnCall,
+    *,
+    attached: bool = False,
+    must_attend: bool = True,
+) -> Iterator[Watch]:
     """Report every call of attention inside a model while the context lasts.
 
     A second forward pass of activation checkpointing, inside backward, is not reported.
@@ -214,15 +225,17 @@ def watching(model: nn.Module, layers: str | Sequence[str] | None, on_call: OnCa
         layers: Names or patterns (`*`, `?`, `[...]`) of modules; one that names a module chooses all inside it. None
             chooses all.
         on_call: Is told of each call when it has ended, before the model goes on.
+        attached: Hand on the problems with their graph.
+        must_attend: Raise where no attention was seen.
 
     Raises:
         TypeError: The model is not a module.
-        CaptureError: A pattern matches nothing, the model is compiled, or no attention was seen.
+        CaptureError: A pattern matches nothing, the model is compiled, or no attention was seen though it must be.
     """
     if not isinstance(model, nn.Module):
         raise TypeError(f"model: expected a torch.nn.Module, got a {type(model).__name__}")
     _refuse_compiled(model)
-    watch = Watch(model, [layers] if isinstance(layers, str) else layers, on_call)
+    watch = Watch(model, [layers] if isinstance(layers, str) else layers, on_call, attached, must_attend)
     handles = [
         register_module_forward_pre_hook(watch.before),
         register_module_forward_hook(watch.after, with_kwargs=True, always_call=True),
