@@ -57,7 +57,11 @@ def calls_of(model: nn.Module, receive: Callable[[str, Problem], None]) -> Abstr
 
 @contextmanager
 def at_rest(model: nn.Module) -> Iterator[None]:
-    """Evaluation mode without recomputation in backward; modes and random states are put back afterwards."""
+    """Evaluation mode without recomputation in backward; modes and random states are put back afterwards.
+
+    torch's fast path of TransformerEncoder is off: it answers other numbers in padded rows, and without gradients only,
+    so that outputs before and under attack could not be compared.
+    """
     recomputing = [
         (module, name)
         for module in model.modules()
@@ -65,11 +69,14 @@ def at_rest(model: nn.Module) -> Iterator[None]:
         if getattr(module, name, None) is True
     ]
     devices = {p.device for p in model.parameters() if p.device.type == "cuda"}
+    fast = torch.backends.mha.get_fastpath_enabled()
     with torch.random.fork_rng(devices=list(devices)), evaluating(model):
         try:
+            torch.backends.mha.set_fastpath_enabled(False)
             for module, name in recomputing:
                 setattr(module, name, False)
             yield
         finally:
+            torch.backends.mha.set_fastpath_enabled(fast)
             for module, name in recomputing:
                 setattr(module, name, True)
