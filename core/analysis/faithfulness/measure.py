@@ -8,7 +8,7 @@ References:
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Literal
+from typing import Literal, TypedDict
 
 import torch
 from torch import Tensor, nn
@@ -22,6 +22,27 @@ from .report import FaithfulnessReport
 from .subject import Call, Subject, plain_call
 from .units import Units
 from .verdict import judge
+
+
+class SearchOptions(TypedDict, total=False):
+    """How much effort `faithfulness` makes; see there."""
+
+    random_orders: int
+    curve_steps: int | None
+    gradient_steps: int
+    rank_permutations: int
+    weight_permutations: int
+    epsilon: float
+    adversary_steps: int
+    adversary_restarts: int
+
+
+class FaithfulnessOptions(SearchOptions, total=False):
+    """What `faithfulness` takes besides the question itself."""
+
+    other_seeds: Sequence[nn.Module]
+    uniform_model: nn.Module | None
+    seed: int
 
 
 def faithfulness(

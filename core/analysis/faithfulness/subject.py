@@ -93,11 +93,11 @@ class Subject:
             self.calls = calls[: [name for name, *_ in calls].index(self.layer) + 1]
         _, self.weights, self.allowed = self.calls[-1]
         self.row: int | Literal["mean"] = self._row(row)
-        keys = units.prefix + self.valid.shape[1]
+        keys = units.keys(self.valid.shape[1])
         if self.weights.shape[-1] != keys:
             raise ValueError(
-                f"units: expected as many keys in layer {self.layer!r} as prefix + units = {units.prefix} + "
-                f"{self.valid.shape[1]}, got {self.weights.shape[-1]}"
+                f"units: expected {keys} keys in layer {self.layer!r} for {self.valid.shape[1]} units after a "
+                f"prefix of {units.prefix}, got {self.weights.shape[-1]}"
             )
 
     def opened(self) -> AbstractContextManager[None]:

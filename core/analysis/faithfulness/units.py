@@ -45,6 +45,14 @@ class Units(ABC):
         """The baseline in a word."""
         return self.baseline if isinstance(self.baseline, str) else "given tensor"
 
+    def keys(self, units: int) -> int:
+        """How many keys the attention has for so many units: one for each, and the prefix."""
+        return self.prefix + units
+
+    def of_keys(self, weights: Tensor) -> Tensor:
+        """From what the keys get, (B, keys), to what the units get, (B, n); a unit of several keys gets their sum."""
+        return weights[:, self.prefix :]
+
     @abstractmethod
     def validity(self, x: Tensor) -> Tensor:
         """Which units exist: (B, n), bool."""

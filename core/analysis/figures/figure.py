@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from ...extras import MissingExtraError
 
@@ -12,7 +12,11 @@ if TYPE_CHECKING:
 
 
 def new_figure(
-    width: float, height: float, *, part: str = "core.analysis.figures", layout: str | None = "constrained"
+    width: float,
+    height: float,
+    *,
+    part: str = "core.analysis.figures",
+    layout: Literal["constrained"] | None = "constrained",
 ) -> Figure:
     """Answer an empty figure of this size in inches.
 
