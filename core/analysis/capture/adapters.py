@@ -165,10 +165,10 @@ def _torch_problem(
     """Pose what torch's layer computes, batch first, with the projections of core's layer on the same parameters."""
     twin = TorchMultiheadAttention.__new__(TorchMultiheadAttention)
     twin.__dict__.update(mha.__dict__)
-    mask, bias = twin._structure(padding, pairs, query.shape[0], query.shape[1], key.shape[1])
-    q, k, v = twin._project(query, key, value)
-    k, v = twin._extend(k, v)
-    return _pose(twin._split(q), twin._split(k), twin._split(v), mask, bias, None)
+    mask, bias = twin.structure(padding, pairs, query.shape[0], query.shape[1], key.shape[1])
+    q, k, v = twin.project(query, key, value)
+    k, v = twin.extend(k, v)
+    return _pose(twin.split_heads(q), twin.split_heads(k), twin.split_heads(v), mask, bias, None)
 
 
 def _pose(
