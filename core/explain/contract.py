@@ -5,15 +5,12 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from torch import Tensor, nn
 
 from ..analysis.faithfulness import Call, Units, plain_call
 from .items import Prediction
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,8 +76,8 @@ class Explains(ABC):
         """How the model is asked."""
 
     @abstractmethod
-    def draw(self, item: int, values: Tensor, title: str) -> Figure:
-        """A picture of numbers, one for each unit of an item, over what the item looks like.
+    def draw(self, item: int, values: Tensor, title: str) -> Any:
+        """A picture, a matplotlib Figure, of numbers, one for each unit of an item, over what the item looks like.
 
         Args:
             item: its place among the items.
