@@ -31,7 +31,7 @@ def run(folder: Path, *args: str) -> None:
 
 
 def table(path: Path) -> tuple[list[str], list[float]]:
-    rows = list(csv.DictReader(path.open(newline="")))
+    rows = list(csv.DictReader(path.read_text().splitlines()))
     return [row["id"] for row in rows], [float(row["probability"]) for row in rows]
 
 
