@@ -73,7 +73,7 @@ class Split:
         strange = sorted(set(parts) - set(PARTS))
         if strange:
             raise ValueError(f"split: expected the parts {', '.join(PARTS)}, got {strange[0]!r}")
-        numbers = []
+        numbers: dict[str, np.ndarray] = {}
         for name in PARTS:
             part = np.asarray(parts.get(name, np.zeros(0, dtype=np.int64)))
             if part.dtype == bool:
@@ -83,8 +83,8 @@ class Split:
             if len(part) and (part.dtype.kind not in "iu" or part.max() >= count):
                 got = f"{part.dtype} up to {part.max()}"
                 raise ValueError(f"split: expected whole numbers 0 .. {count - 1} for {name}, got {got}")
-            numbers.append(part.astype(np.int64))
-        return cls(*numbers)
+            numbers[name] = part.astype(np.int64)
+        return cls(numbers["train"], numbers["val"], numbers["test"])
 
     def __iter__(self) -> Iterator[np.ndarray]:
         """The three parts."""
