@@ -6,7 +6,7 @@ from .block import BlockOutput, TransformerBlock
 from .encoder import Encoder, EncoderOutput
 from .hybrid import HybridBlock, LocalConvolution
 from .modes import evaluating
-from .options import AttentionOptions, BlockOptions, ScoreOptions
+from .options import AttentionOptions, BlockOptions
 from .padding import zero_rows
 from .pooling import AttentionPooling, ClassTokenPooling, MeanPooling
 from .residual import MLP, DropPath, LayerScale
@@ -34,7 +34,6 @@ __all__ = [
     "RelativeBias",
     "RelativeGridBias",
     "Rotary",
-    "ScoreOptions",
     "TimeDecayBias",
     "TorchMultiheadAttention",
     "TransformerBlock",

@@ -4,8 +4,6 @@ An adapter reads, from what a finished call was given and what its children comp
 call solved. Nothing is run through the module again, and the module is not changed.
 """
 
-from __future__ import annotations
-
 import inspect
 import sys
 from collections.abc import Callable, Mapping

@@ -37,9 +37,17 @@ class SearchOptions(TypedDict, total=False):
     adversary_restarts: int
 
 
-class FaithfulnessOptions(SearchOptions, total=False):
-    """What `faithfulness` takes besides the question itself."""
+class FaithfulnessOptions(TypedDict, total=False):
+    """What `faithfulness` takes besides the question itself: its effort, other models and the seed."""
 
+    random_orders: int
+    curve_steps: int | None
+    gradient_steps: int
+    rank_permutations: int
+    weight_permutations: int
+    epsilon: float
+    adversary_steps: int
+    adversary_restarts: int
     other_seeds: Sequence[nn.Module]
     uniform_model: nn.Module | None
     seed: int

@@ -1,7 +1,5 @@
 """The numbers that `faithfulness` answers, and the verdict that its checks give."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal

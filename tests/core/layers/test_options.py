@@ -11,7 +11,6 @@ from core.layers import (
     Encoder,
     HybridBlock,
     MultiheadAttention,
-    ScoreOptions,
     TransformerBlock,
 )
 
@@ -27,7 +26,6 @@ def test_options_are_those_of_the_layer_with_its_types(options, layer, own):
     taken = inspect.signature(layer.__init__).parameters.keys() - {"self"} - own
     hints = get_type_hints(layer.__init__)
     assert get_type_hints(options) == {name: hints[name] for name in taken}
-    assert set(get_type_hints(ScoreOptions)) < taken
     assert not options.__required_keys__
 
 

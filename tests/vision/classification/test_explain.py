@@ -31,7 +31,7 @@ QUICK = {
 def trained(tmp_path_factory):
     L.seed_everything(0, verbose=False)
     options = {"embed_dim": 32, "depth": 1, "num_heads": 4}
-    task = ImageClassificationTask("vit_suite_micro_patch2_8", options, lr=1e-2, weight_decay=0.0, baseline=None)
+    task = ImageClassificationTask("vit_suite_micro_patch2_8", options, lr=1e-2, weight_decay=0.0, baselines=[])
     data = DigitsData(batch_size=32)
     trainer = L.Trainer(
         default_root_dir=tmp_path_factory.mktemp("run"),
