@@ -102,11 +102,11 @@ def read_make_use(use: str | Path, make: str | Path) -> Economy:
         missing = [name for name in names if name not in there]
         if missing:
             raise ValueError(
-                f"{use}: expected the {what} of {make}, {len(missing)} of them missing: {', '.join(missing[:5])}"
+                f"{use}: expected the {what} of {make}, got none of {len(missing)}: {', '.join(missing[:5])}"
             )
     others = [n for n in bought.rows if n not in commodities and not is_total(n) and not n.startswith("V")]
     if others:
-        raise ValueError(f"{use}: rows that are neither commodities of {make} nor value added: {', '.join(others[:5])}")
+        raise ValueError(f"{use}: expected commodities of {make} and value added, got the rows {', '.join(others[:5])}")
     inputs, output = bought.pick(commodities, industries), made.pick(industries, commodities)
     try:
         found = industry_coefficients(inputs, output)
