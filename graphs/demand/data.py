@@ -137,7 +137,8 @@ class SupplyGraphData(LoadedDataModule[Products]):
         if first_val <= self.lags:
             raise ValueError(f"lags: expected fewer than the {first_val} training days, got {self.lags}")
         bounds = (self.lags, first_val, first_test, total)
-        self.split = Split(*(np.arange(first, end) for first, end in pairwise(bounds)))
+        train, val, test = (np.arange(first, end) for first, end in pairwise(bounds))
+        self.split = Split(train, val, test)
         self.train_set, self.val_set, self.test_set = (Days(part.tolist()) for part in self.split)
 
     @property

@@ -47,10 +47,9 @@ class ForecastModel(nn.Module):
 
     def forward(self, features: Tensor, edge_index: Tensor, edge_type: Tensor, graph: Tensor) -> Tensor:
         """Forecasts in deviations."""
-        x: Tensor = self.dropout(self.enter(features))
+        x = self.dropout(self.enter(features))
         for norm, layer in zip(self.norms, self.layers, strict=True):
             x = x + self.dropout(layer(norm(x), edge_index, edge_type=edge_type, batch=graph))
         for mix in self.mixes:
             x = x + self.dropout(mix(x))
-        answer: Tensor = self.linear(features) + self.leave(x)
-        return answer[:, 0]
+        return (self.linear(features) + self.leave(x))[:, 0]

@@ -106,8 +106,7 @@ class DemandForecastTask(Task):
 
     def forward(self, batch: DayBatch) -> Tensor:
         """Forecasts in deviations, (N,)."""
-        answer: Tensor = self.model(self.features(batch), batch.edge_index, batch.edge_type, batch.graph)
-        return answer
+        return self.model(self.features(batch), batch.edge_index, batch.edge_type, batch.graph)
 
     def shared_step(self, batch: DayBatch, stage: str) -> StepOutput:
         """Mean squared error in deviations."""

@@ -22,7 +22,7 @@ class PairList(NamedTuple):
         head: (P',), the head of that place.
     """
 
-    index: Tensor
+    index: Tensor  # type: ignore[assignment]  # hides tuple.index
     edges: int
     distance: Tensor | None = None
     listed: Tensor | None = None

@@ -65,7 +65,8 @@ def by_node(
         tested, validated, trained = np.split(nodes, np.cumsum(counts))
         for part, chosen in zip(parts, (trained[:per_class], validated, tested), strict=True):
             part.append(chosen)
-    return Split(*(np.sort(np.concatenate(part or [np.zeros(0, dtype=np.int64)])) for part in parts))
+    trained, validated, tested = (np.sort(np.concatenate(part or [np.zeros(0, dtype=np.int64)])) for part in parts)
+    return Split(trained, validated, tested)
 
 
 def by_time(times: np.ndarray[Any, Any], *, val: float = 0.2, test: float = 0.2) -> Split:
@@ -117,8 +118,8 @@ def by_graph(graph: np.ndarray[Any, Any], *, val: float = 0.2, test: float = 0.2
     if sum(counts) >= len(graphs):
         raise ValueError(f"graph: expected more than {sum(counts)}, so that one remains to train, got {len(graphs)}")
     tested, validated, trained = np.split(graphs, np.cumsum(counts))
-    parts = (np.flatnonzero(np.isin(graph, part)) for part in (trained, validated, tested))
-    return Split(*parts, groups=graph, unit="graph")
+    train_part, val_part, test_part = (np.flatnonzero(np.isin(graph, part)) for part in (trained, validated, tested))
+    return Split(train_part, val_part, test_part, groups=graph, unit="graph")
 
 
 def visible(data: Data, nodes: np.ndarray[Any, Any] | Tensor, target: np.ndarray[Any, Any] | Tensor) -> Part:

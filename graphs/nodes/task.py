@@ -60,7 +60,7 @@ class NodeClassificationTask(Task):
     data_type = NodeData
     batch_type = NodeBatch
     batches_from = "graphs.GraphArrayData"
-    known_by_data = ("in_channels", "num_classes")
+    known_by_data: ClassVar[tuple[str, ...]] = ("in_channels", "num_classes")
     former_options: ClassVar[dict[str, str]] = {"conv": "model_name", "layer_options": "model_options"}
     """Former name -> name of options."""
 
@@ -144,8 +144,7 @@ class NodeClassificationTask(Task):
 
     def forward(self, data: Any) -> Tensor:
         """Logits of every node of a PyG `Data` or `Batch`, (N, K)."""
-        logits: Tensor = self.model(data)
-        return logits
+        return self.model(data)
 
     def shared_step(self, batch: NodeBatch, stage: str) -> StepOutput:
         """Loss and probabilities of the nodes that count."""

@@ -23,7 +23,7 @@ class FlowEdges(NamedTuple):
         relation: (E,), or None
     """
 
-    index: Tensor
+    index: Tensor  # type: ignore[assignment]  # hides tuple.index
     coefficient: Tensor
     relation: Tensor | None = None
 

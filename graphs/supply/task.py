@@ -111,8 +111,7 @@ class SupplyChainTask(Task):
 
     def forward(self, edges: FlowEdges, shock: Tensor) -> Tensor:
         """Answers (n, m) to shocks (n, m)."""
-        answer: Tensor = self.model(edges, shock.to(next(self.parameters()).dtype))
-        return answer
+        return self.model(edges, shock.to(next(self.parameters()).dtype))
 
     def answer(self, batch: ShockBatch) -> Tensor:
         """The truth, (N, m) in float64."""

@@ -204,4 +204,4 @@ def _given(parts: tuple[Any, Any, Any], count: int) -> Split | None:
         if array.dtype.kind in "iu" and array.size and int(array.max()) >= count:
             raise ValueError(f"{name}: expected nodes 0 .. {count - 1}, got {int(array.max())}")
         numbers.append(array)
-    return Split(*numbers)
+    return Split(numbers[0], numbers[1], numbers[2])

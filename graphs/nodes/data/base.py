@@ -174,8 +174,8 @@ class NodeData(LoadedDataModule[LabelledGraph], ABC):
             if "batch" not in whole.data:
                 raise ValueError("split: expected several graphs for 'graph', got one")
             found = by_graph(whole.data.batch.numpy(), **sizes, seed=self.split_seed)
-        known = (part[labels[part] >= 0] for part in found)
-        return Split(*known, groups=found.groups, unit=found.unit)
+        train, val, test = (part[labels[part] >= 0] for part in found)
+        return Split(train, val, test, groups=found.groups, unit=found.unit)
 
     def _part(self, data: Data, split: Split, name: str) -> Part:
         target = split.part(name)

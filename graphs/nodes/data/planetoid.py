@@ -51,6 +51,7 @@ class PlanetoidData(NodeData):
         ValueError: A file holds something else; the message names it.
     """
 
+    name: str
     licence = "MIT (the files of kimiyoung/planetoid)"
     source = "Yang, Cohen, Salakhutdinov: Revisiting semi-supervised learning with graph embeddings, ICML 2016"
 
@@ -162,7 +163,7 @@ class _Restricted(pickle.Unpickler):
         admitted = {
             ("numpy", "ndarray"): np.ndarray,
             ("numpy", "dtype"): np.dtype,
-            ("_reconstruct",): np._core.multiarray._reconstruct,
+            ("_reconstruct",): np._core.multiarray._reconstruct,  # type: ignore[attr-defined]
             ("csr_matrix",): _Sparse,
             ("collections", "defaultdict"): defaultdict,
             ("_codecs", "encode"): _latin1,

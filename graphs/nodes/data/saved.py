@@ -85,7 +85,8 @@ class SavedGraphData(NodeData):
         both = (parts[0].int() + parts[1].int() + parts[2].int()) > 1
         if both.any():
             raise ValueError(f"{self.path}: expected each node in one part, got node {int(both.nonzero()[0])} in two")
-        return Split(*(np.flatnonzero(part.numpy()) for part in parts))
+        train, val, test = (np.flatnonzero(part.numpy()) for part in parts)
+        return Split(train, val, test)
 
     def _file(self) -> Path:
         if self.path is None:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from core.training import PARTS, LoadedDataModule, hash_arrays
+from core.training import PARTS, LoadedDataModule, Split, hash_arrays
 
 from ..economy import Economy, Flow, FlowEdges
 
@@ -86,8 +86,15 @@ def join(items: Sequence[ShockItem]) -> ShockBatch:
         observed.append(torch.nn.functional.pad(item.observed, missing, value=False))
         first += len(item.economy)
     number = torch.tensor([item.number for item in items])
-    nodes = (torch.cat(part) for part in (supplier, buyer, coefficient, graph, shock, observed))
-    return ShockBatch(*nodes, number=number)
+    return ShockBatch(
+        torch.cat(supplier),
+        torch.cat(buyer),
+        torch.cat(coefficient),
+        torch.cat(graph),
+        torch.cat(shock),
+        torch.cat(observed),
+        number,
+    )
 
 
 class FlowData(LoadedDataModule[Loaded], ABC, Generic[Loaded]):
@@ -125,6 +132,7 @@ class FlowData(LoadedDataModule[Loaded], ABC, Generic[Loaded]):
         return hash_arrays(*arrays)
 
 
-def in_a_row(*sizes: int) -> list[np.ndarray[Any, Any]]:
-    """Item numbers of parts that follow each other: 0 .. a - 1, a .. a + b - 1, and so on."""
-    return np.split(np.arange(sum(sizes)), np.cumsum(sizes)[:-1])
+def in_a_row(train: int, val: int, test: int) -> Split:
+    """Parts that follow each other: items 0 .. train - 1, and so on."""
+    first, second, third = np.split(np.arange(train + val + test), (train, train + val))
+    return Split(first, second, third)

@@ -97,7 +97,7 @@ class InputOutputData(FlowData[Economy]):
         if self.train_on == "synthetic":
             held_out = max(1, self.economies // 10)
             drawn = SyntheticEconomyData(self.economies, held_out, smallest=self.threshold, seed=self.seed).load()
-            self.split = Split(*in_a_row(self.economies, held_out, 1))
+            self.split = in_a_row(self.economies, held_out, 1)
             self.use_items(drawn.train, drawn.val, [_columns(loaded, torch.arange(n), 0)])
             return
         order = torch.randperm(n, generator=torch.Generator().manual_seed(self.split_seed))

@@ -4,8 +4,6 @@ from typing import Any, ClassVar, NamedTuple
 
 import torch
 
-from core.training import Split
-
 from ..economy import EconomyOptions, draw_economy
 from ..shocks import sparse_shocks, unit_shocks
 from .flows import FlowData, ShockItem, in_a_row
@@ -95,7 +93,7 @@ class SyntheticEconomyData(FlowData[Economies]):
 
     def arrange(self, loaded: Economies, stage: str | None) -> None:
         """They are drawn in parts."""
-        self.split = Split(*in_a_row(*map(len, loaded)))
+        self.split = in_a_row(len(loaded.train), len(loaded.val), len(loaded.test))
         self.use_items(*loaded)
 
     def split_words(self) -> str:

@@ -44,10 +44,10 @@ def read_table(path: str | Path) -> NamedTable:
     """
     path = Path(path).expanduser()
     if not path.is_file():
-        raise FileNotFoundError(f"expected a CSV file, got {path}, which does not exist")
+        raise FileNotFoundError(f"path: expected a CSV file, got {path}, which does not exist")
     opener = gzip.open if path.suffix == ".gz" else open
     try:
-        with opener(path, "rt", encoding="utf-8-sig", newline="") as file:  # type: ignore[operator]
+        with opener(path, "rt", encoding="utf-8-sig", newline="") as file:
             read = list(enumerate(csv.reader(file), 1))
     except (OSError, EOFError, UnicodeDecodeError, zlib.error, csv.Error) as error:
         raise ValueError(f"{path}: expected a CSV file, got: {error}") from error
@@ -125,7 +125,9 @@ def read_make_use(use: str | Path, make: str | Path) -> Economy:
     shares = output / torch.where(of_commodity == 0, 1.0, of_commodity)
     demand = shares @ bought.pick(commodities, uses).sum(1) if uses else None
     stacked = torch.stack(list(factors.values())) if factors else None
-    notes = (f"{negative} negative coefficients, down to {float(found.min()):.1e}, set to 0",) if negative else ()
+    notes: tuple[str, ...] = (
+        (f"{negative} negative coefficients, down to {float(found.min()):.1e}, set to 0",) if negative else ()
+    )
     idle = [name for name, made_of_it in zip(commodities, of_commodity.tolist(), strict=True) if made_of_it == 0]
     notes += (f"commodities that no industry makes: {', '.join(idle)}",) if idle else ()
     return Economy(coefficients, industries, stacked, tuple(factors), demand, notes=notes)

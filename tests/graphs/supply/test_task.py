@@ -292,5 +292,5 @@ def test_a_loader_of_the_users_own_trains_and_predicts():
     assert len(table["id"]) == sum(n * m for n, m in sizes)  # no rows of shocks that an economy does not have
     assert table["id"][:2] == ["0:0:0", "0:0:1"] and table["id"][-1] == f"1:{sizes[1][1] - 1}:{sizes[1][0] - 1}"
     assert task.baselines("test") == {}
-    with pytest.raises(TypeError, match=r"expected ShockBatch\(supplier, .*\), got ShockItem"):
-        L.Trainer(**quiet).fit(task, torch.utils.data.DataLoader(items, batch_size=None))
+    with pytest.raises(TypeError, match=r"expected ShockBatch\(supplier, .*\), got Tensor"):
+        L.Trainer(**quiet).fit(task, torch.utils.data.DataLoader([items[0].shock], batch_size=None))
