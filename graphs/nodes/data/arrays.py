@@ -1,7 +1,6 @@
 """Nodes from arrays that are already in memory: numpy, torch, lists, data frames."""
 
 import copy
-import inspect
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
@@ -56,6 +55,7 @@ class GraphArrayData(NodeData):
     source = "arrays in memory"
     from_python: ClassVar[bool] = True
     """It takes arrays, so that no configuration can make it."""
+    not_stored: ClassVar[tuple[str, ...]] = (*ARRAYS, "class_names")
 
     def __init__(
         self,
@@ -98,12 +98,6 @@ class GraphArrayData(NodeData):
         names = None if names is None else _names(names, count)
         self.given = LabelledGraph(data, classes, _given((train, val, test), count), names)
         check_labelled(self.given)
-
-    def save_hyperparameters(self, *args: Any, **options: Any) -> None:
-        """Store the plain options alone: checkpoints hold no data."""
-        frame = inspect.currentframe()  # lightning reads the arguments of the constructors from the caller's frame
-        caller = None if frame is None else frame.f_back
-        super().save_hyperparameters(*args, ignore=[*ARRAYS, "class_names"], frame=caller, **options)
 
     def load(self) -> LabelledGraph:
         """The arrays as one graph; normalising it changes none of them."""
@@ -191,17 +185,5 @@ def _names(names: Sequence[str], count: int) -> list[str]:
 
 def _given(parts: tuple[Any, Any, Any], count: int) -> Split | None:
     """The parts as they were given, by numbers or masks."""
-    if all(part is None for part in parts):
-        return None
-    numbers = []
-    for name, part in zip(PARTS, parts, strict=True):
-        array = np.zeros(0, dtype=np.int64) if part is None else _array(name, part)
-        if array.dtype == bool:
-            if array.shape != (count,):
-                raise ValueError(f"{name}: expected a mask over {count} nodes, got {array.shape}")
-            array = np.flatnonzero(array)
-        array = array if array.size else np.zeros(0, dtype=np.int64)
-        if array.dtype.kind in "iu" and array.size and int(array.max()) >= count:
-            raise ValueError(f"{name}: expected nodes 0 .. {count - 1}, got {int(array.max())}")
-        numbers.append(array)
-    return Split(numbers[0], numbers[1], numbers[2])
+    given = {name: _array(name, part) for name, part in zip(PARTS, parts, strict=True) if part is not None}
+    return Split.of_parts(given, count) if given else None

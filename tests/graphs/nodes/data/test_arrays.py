@@ -129,8 +129,8 @@ def wrong(array, place, value):
         ((X, EDGES, Y), {"edge_weight": np.full(EDGES.shape[1], np.inf)}, "^edge_weight: expected finite numbers, got"),
         ((X, EDGES, Y), {"graph": np.arange(60)}, "^edge_index: expected edges within graphs, got"),
         ((X, EDGES, Y), {"names": ["a"] * 60}, "^names: expected 60 different ones, got 1 in 60"),
-        ((X, EDGES, Y), {"train": [60]}, "^train: expected nodes 0 .. 59, got 60"),
-        ((X, EDGES, Y), {"train": np.ones(5, bool)}, r"^train: expected a mask over 60 nodes, got \(5,\)"),
+        ((X, EDGES, Y), {"train": [60]}, r"^train: expected whole numbers 0 \.\. 59, got int64 up to 60"),
+        ((X, EDGES, Y), {"train": np.ones(5, bool)}, r"^train: expected a mask of 60 items, got \(5,\)"),
         (
             (X, EDGES, Y),
             {"train": [1, 2], "val": [2]},
