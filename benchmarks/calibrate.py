@@ -28,7 +28,7 @@ from core.engine import rates
 from core.engine.cost import Cost
 from core.engine.rates import Rates
 
-PAGE = Path(core.__file__).parent / "rates.py"
+PAGE = Path(core.__file__).parent / "engine" / "rates.py"
 Problem = tuple[tuple[torch.Tensor, ...], dict[str, Any]]
 
 

@@ -27,7 +27,7 @@ from graphs import DemandForecastTask, SupplyGraphData
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "demos"))
-from _graphs import mean_sd, table, versions  # noqa: E402  # shared with the demos
+from reporting.tables import mean_sd, table, versions  # noqa: E402  # shared with the demos
 
 PAGE = ROOT / "docs" / "supply-chains.md"
 CONFIG = yaml.safe_load((ROOT / "configs" / "graphs" / "supplygraph.yaml").read_text("utf-8"))

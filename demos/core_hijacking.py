@@ -19,8 +19,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import _hijacking as systems
 import torch
+from hijacking import systems
 
 import core
 from core import robust

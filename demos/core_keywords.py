@@ -24,9 +24,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from _keyphrases import Document, embedded, read_keyphrases, textrank
-from _language import MASK, PAD, TextEncoder, Vocabulary, fingerprint, pad, versions
-from _ranking import SENTENCES, TOP, Ranking, Scores, average, evaluate, interval, summary
+from language.keyphrases import Document, embedded, read_keyphrases, textrank
+from language.ranking import SENTENCES, TOP, Ranking, Scores, average, evaluate, interval, summary
+from language.words import MASK, PAD, TextEncoder, Vocabulary, fingerprint, pad, versions
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
@@ -202,7 +202,9 @@ def main() -> None:
         print(fingerprint([arguments.semeval]))
     else:
         documents = embedded()
-        print("data: twelve texts of demos/_keyphrases.py (MIT, as the suite): the numbers say that the demo runs and")
+        print(
+            "data: twelve texts of demos/language/keyphrases.py (MIT, as the suite): the numbers say that the demo runs and"
+        )
         print("nothing about quality: give --semeval\n" + fingerprint(texts=[" ".join(d.words) for d in documents]))
     random.Random(0).shuffle(documents)
     fifth = len(documents) // 5

@@ -28,11 +28,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import _motif_runs as runs
 import lightning
 import numpy as np
 import torch
-from _motif_tables import (
+from motif_detection import runs
+from motif_detection.tables import (
     Rows,
     agreement_table,
     best_named,

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from _graphs import mean_sd, table, versions
+from reporting.tables import mean_sd, table, versions
 from torch import Tensor
 
 import graphs  # isort: skip  # before PyTorch Geometric: it silences the one warning of importing that

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from _graphs import mean_sd, table, versions
+from reporting.tables import mean_sd, table, versions
 
 from core.training import hash_arrays
 from core.training.pages import rewrite

@@ -22,7 +22,7 @@ from typing import NamedTuple
 
 import lightning as L
 import torch
-from _graphs import mean_sd, table, versions
+from reporting.tables import mean_sd, table, versions
 from torch import Tensor
 
 from core.training import hash_arrays

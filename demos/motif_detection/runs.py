@@ -17,7 +17,7 @@ from core.training.files import write_text
 from genomics import MotifDetectionTask, MotifDetector, PlantedMotifs, SequenceClassification
 from genomics.detection.checkpoint import load_detector
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 CLASSES = {"PlantedMotifs": PlantedMotifs, "SequenceClassification": SequenceClassification}
 
 
