@@ -204,10 +204,8 @@ def main() -> None:
         print("data: GAP (Webster et al., TACL 2018), development and validation files; Apache-2.0")
     else:
         development, test = embedded(400, seed=1), embedded(100, seed=2)
-        print(
-            "data: generated texts of demos/language/gap.py (MIT, as the suite); their templates are shared by all parts,"
-        )
-        print("so the numbers say that the demo runs and nothing about coreference: give --gap and --gap-validation")
+        print("data: generated texts of demos/language/gap.py (MIT, as the suite); their templates are shared by all")
+        print("parts, so the numbers say that the demo runs and nothing about coreference: give --gap, --gap-validation")
     if arguments.fast:
         development, test = development[:200], test[:60]
     seeds, epochs = (1, 2) if arguments.fast else (3, 10)

@@ -202,10 +202,9 @@ def main() -> None:
         print(fingerprint([arguments.semeval]))
     else:
         documents = embedded()
-        print(
-            "data: twelve texts of demos/language/keyphrases.py (MIT, as the suite): the numbers say that the demo runs and"
-        )
-        print("nothing about quality: give --semeval\n" + fingerprint(texts=[" ".join(d.words) for d in documents]))
+        print("data: twelve texts of demos/language/keyphrases.py (MIT, as the suite): the numbers say that the demo")
+        print("runs and nothing about quality: give --semeval")
+        print(fingerprint(texts=[" ".join(d.words) for d in documents]))
     random.Random(0).shuffle(documents)
     fifth = len(documents) // 5
     test, choice, training = documents[:fifth], documents[fifth : 2 * fifth], documents[2 * fifth :]
