@@ -205,7 +205,7 @@ def main() -> None:
     else:
         development, test = embedded(400, seed=1), embedded(100, seed=2)
         print("data: generated texts of demos/language/gap.py (MIT, as the suite); their templates are shared by all")
-        print("parts, so the numbers say that the demo runs and nothing about coreference: give --gap, --gap-validation")
+        print("parts, so the numbers say that it runs and nothing about coreference: give --gap, --gap-validation")
     if arguments.fast:
         development, test = development[:200], test[:60]
     seeds, epochs = (1, 2) if arguments.fast else (3, 10)
