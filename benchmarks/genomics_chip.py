@@ -32,10 +32,9 @@ from detection.rows import Row, judged, model_row, table
 from sklearn.metrics import roc_auc_score
 
 from core import __version__
-from core.training.files import write_text
-from core.training.pages import rewrite
+from core.training import rewrite, write_text
 from genomics import PlantedMotifs, SequenceClassification
-from genomics.detection.baselines import kmer_regression, matrix_scan
+from genomics.detection import kmer_regression, matrix_scan
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "demos"))

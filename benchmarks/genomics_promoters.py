@@ -21,10 +21,9 @@ import yaml
 from detection.rows import judged, model_row, table
 
 from core import __version__
-from core.training.files import write_text
-from core.training.pages import rewrite
+from core.training import rewrite, write_text
 from genomics import PlantedMotifs, SequenceClassification
-from genomics.detection.baselines import kmer_regression
+from genomics.detection import kmer_regression
 from genomics.sequences import Rules, read_sequences
 
 ROOT = Path(__file__).resolve().parent.parent

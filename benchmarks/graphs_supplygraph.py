@@ -22,7 +22,7 @@ import torch
 import yaml
 from lightning.pytorch.callbacks import ModelCheckpoint
 
-from core.training.pages import rewrite
+from core.training import rewrite
 from graphs import DemandForecastTask, SupplyGraphData
 
 ROOT = Path(__file__).parents[1]

@@ -30,7 +30,7 @@ from language.words import MASK, PAD, TextEncoder, Vocabulary, fingerprint, pad,
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from core.analysis.heads.keywords import HeadFocus, head_focus, keyword_scores, token_scores
+from core.analysis.heads import HeadFocus, head_focus, keyword_scores, token_scores
 
 DIM, DEPTH, HEADS = 64, 2, 4
 FOCUSED = DEPTH * HEADS // 4  # heads taken

@@ -45,21 +45,30 @@ from motif_detection.tables import (
 from sklearn.metrics import roc_auc_score
 
 from core import __version__
-from core.training.files import write_text
-from core.training.pages import rewrite
-from genomics.detection.baselines import kmer_regression, matrix_scan
-from genomics.detection.data.planting import transition_matrix
-from genomics.motifs.comparing import MotifDatabase
-from genomics.motifs.files import jaspar, write_motifs
-from genomics.motifs.scanning import scan
-from genomics.motifs.site_model import SiteModel
-from genomics.sites.calling import call_sites, sites_of_model
-from genomics.sites.extract import HeadMotif, Recipe, extract_motifs, random_control
-from genomics.sites.extract_report import draw_heads, heads_table, write_heads
-from genomics.sites.mutagenesis import HeadEffect, mutate_sites, site_profile
-from genomics.sites.peaks import find_peaks
-from genomics.sites.records import Site, agreement, write_sites
-from genomics.sites.refining import Refined, refine
+from core.training import rewrite, write_text
+from genomics.detection import kmer_regression, matrix_scan
+from genomics.detection.data import transition_matrix
+from genomics.motifs import MotifDatabase, SiteModel, jaspar, scan, write_motifs
+from genomics.sites import (
+    HeadEffect,
+    HeadMotif,
+    Recipe,
+    Refined,
+    Site,
+    agreement,
+    call_sites,
+    draw_heads,
+    extract_motifs,
+    find_peaks,
+    heads_table,
+    mutate_sites,
+    random_control,
+    refine,
+    site_profile,
+    sites_of_model,
+    write_heads,
+    write_sites,
+)
 
 PAGE = runs.ROOT / "docs" / "motifs.md"
 KIN = {"YY1": ("ZFP42", "YY2")}

@@ -32,8 +32,8 @@ from matplotlib.colors import PowerNorm
 
 import vision
 from core import __version__
-from vision.classification.baselines import BaselineResult, ranking_scores, support_vector_machine
-from vision.vit.receptive_field import effective_receptive_field, spread
+from vision.classification import BaselineResult, ranking_scores, support_vector_machine
+from vision.vit import effective_receptive_field, spread
 
 CONFIGS = Path(__file__).resolve().parent.parent / "configs" / "vision"
 

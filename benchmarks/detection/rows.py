@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from core.training.files import replacing
+from core.training import replacing
 from genomics import MotifDetectionTask, SequenceClassification
 from genomics.detection.data import SequenceDataset, collate
 

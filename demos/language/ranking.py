@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import torch
 
-from core.analysis.heads.keywords import rank_sentences
+from core.analysis.heads import rank_sentences
 
 from .keyphrases import Document
 

@@ -21,8 +21,7 @@ from torch.nn import functional as F
 from torchmetrics import ClasswiseWrapper, MetricCollection
 from torchmetrics.classification import BinaryRecall, BinarySpecificity, MulticlassAccuracy
 
-from core.training import StepOutput, Task, classification_metrics
-from core.training.optim import total_steps
+from core.training import StepOutput, Task, classification_metrics, total_steps
 
 from ..images.base import ImageDataModule
 from ..images.datasets import ImageBatch

@@ -134,12 +134,12 @@ class ImageDataModule(DataModule, ABC):
     @property
     def classes(self) -> tuple[str, ...]:
         """The names of the classes."""
-        return self._ready().classes
+        return self.ready().classes
 
     @property
     def shape(self) -> tuple[int, int, int]:
         """Channels, height and width of every image."""
-        channels, height, width = self._ready().images[0].shape
+        channels, height, width = self.ready().images[0].shape
         return channels, height, width
 
     @property
@@ -152,14 +152,14 @@ class ImageDataModule(DataModule, ABC):
 
     def names_of(self, index: torch.Tensor) -> list[str]:
         """Identifiers of items, by their numbers."""
-        names = self._ready().names
+        names = self.ready().names
         return [str(int(item)) if names is None else names[int(item)] for item in index]
 
     def describe_split(self) -> str:
         """The split in words."""
-        self._ready()
+        self.ready()
         sizes = ", ".join(f"{name} {len(part)}" for name, part in zip(Split._fields, self.split or (), strict=False))
-        if self._ready().split is not None:
+        if self.ready().split is not None:
             return f"the split of the data's authors: {sizes}"
         how = "hold-out" if self.fold is None else f"fold {self.fold} of {self.folds}, shuffled"
         return f"stratified, {how}, seed {self.split_seed}: {sizes}"
@@ -176,7 +176,7 @@ class ImageDataModule(DataModule, ABC):
         if self.fold is not None:
             raise ValueError(f"fold: {owner} is split by its authors, so expected none, got {self.fold}")
 
-    def _ready(self) -> LabelledImages:
+    def ready(self) -> LabelledImages:
         if self.whole is None:
             raise RuntimeError(f"{type(self).__name__}: call setup() first")
         return self.whole

@@ -16,17 +16,16 @@ from typing import Any
 
 import torch
 from timm.layers import trunc_normal_
-from timm.models import register_notrace_function, register_notrace_module
+from timm.models import register_notrace_function
 from timm.models._features import feature_take_indices
 from timm.models._manipulate import checkpoint_seq
 from torch import nn
 
 from core import AttentionOutput
-from core.layers import AttentionPooling, TransformerBlock
-from core.positions import LearnedPositions
+from core.layers import AttentionPooling
 from core.scores import Cosine, Dot
 
-from .scripting import ScriptableBlock, ScriptablePositions
+from .blocks import Block, GridPositions, norm_layer
 from .stems import STEMS, check_images
 
 POOLS = ("token", "avg", "map", "")
@@ -35,29 +34,6 @@ POOLS = ("token", "avg", "map", "")
 SCORES = {"dot": Dot, "cosine": Cosine}
 
 register_notrace_function(check_images)
-
-
-@register_notrace_module
-class Block(TransformerBlock):
-    """core's block, which torch.fx takes whole and TorchScript reads through its twin."""
-
-    def __prepare_scriptable__(self) -> nn.Module:
-        if self.attention.query_norm_limit is not None or self.attention.key_norm_limit is not None:
-            raise ValueError(
-                f"TorchScript: expected attention without limits of norms, got {self.attention.extra_repr()}"
-            )
-        return ScriptableBlock(self)
-
-
-@register_notrace_module
-class GridPositions(LearnedPositions):
-    """core's table of positions of a grid, which torch.fx takes whole and TorchScript reads through its twin."""
-
-    def __prepare_scriptable__(self) -> nn.Module:
-        return ScriptablePositions(self)
-
-
-register_notrace_module(AttentionPooling)
 
 
 class VisionTransformer(nn.Module):
@@ -170,7 +146,7 @@ class VisionTransformer(nn.Module):
                     drop_path=drop_path_rate * layer / max(depth - 1, 1),
                     layer_scale=init_values,
                     projection_bias=qkv_bias,
-                    norm_layer=_norm,
+                    norm_layer=norm_layer,
                     **compared,
                 )
                 for layer in range(depth)
@@ -179,7 +155,7 @@ class VisionTransformer(nn.Module):
         self.feature_info = [
             {"module": f"blocks.{layer}", "num_chs": embed_dim, "reduction": patch_size} for layer in range(depth)
         ]
-        self.norm = _norm(embed_dim)
+        self.norm = norm_layer(embed_dim)
         pooled = {**compared, "qk_norm": False}
         self.attn_pool = AttentionPooling(embed_dim, num_heads, **pooled) if global_pool == "map" else None
         self.head_drop = nn.Dropout(drop_rate)
@@ -371,10 +347,6 @@ class VisionTransformer(nn.Module):
         twin._modules = dict(self._modules)
         twin.blocks = nn.Sequential(*(block.__prepare_scriptable__() for block in self.blocks))
         return twin
-
-
-def _norm(features: int) -> nn.Module:
-    return nn.LayerNorm(features, eps=1e-6)
 
 
 def _pair(size: int | Sequence[int]) -> tuple[int, int]:

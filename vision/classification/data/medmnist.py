@@ -91,7 +91,7 @@ class MedMnistData(ImageDataModule):
 
     def fingerprint(self) -> str:
         """A hash of pixels and labels."""
-        whole = self._ready()
+        whole = self.ready()
         return hash_arrays(whole.images.array, whole.labels)
 
 
