@@ -177,6 +177,11 @@ class ImageDataModule(DataModule, ABC):
             raise ValueError(f"fold: {owner} is split by its authors, so expected none, got {self.fold}")
 
     def ready(self) -> LabelledImages:
+        """The loaded images; subclasses read them here.
+
+        Raises:
+            RuntimeError: `setup` was not called.
+        """
         if self.whole is None:
             raise RuntimeError(f"{type(self).__name__}: call setup() first")
         return self.whole
