@@ -151,6 +151,41 @@ def _bases(house: House, path: Path, node: ast.ClassDef) -> Iterable[tuple[Path,
                 yield from _bases(house, home, other)
 
 
+def upward(house: House, package: str, order: Collection[str]) -> list[str]:
+    """Imports that point up: from a room of a package, or a file on its floor, to one that stands later in `order`."""
+    ranks = {name: rank for rank, name in enumerate(order)}
+    found = []
+    for path, homes in house.arrows.items():
+        room = _entry(house, package, path)
+        if room in (None, "__init__"):
+            continue
+        if room not in ranks:
+            found.append(f"{house.name(path)}: {room} has no place in the order")
+            continue
+        for entry, home in ((_entry(house, package, home), home) for home in homes):
+            if entry is not None and ranks.get(entry, len(ranks)) > ranks[room]:
+                found.append(f"{house.name(path)} imports {house.name(home)}")
+    return sorted(found)
+
+
+def neighbours(house: House, folder: str) -> list[str]:
+    """Imports between the entries of a folder: its sub-folders, and the files on its floor but for `__init__`."""
+    found = []
+    for path, homes in house.arrows.items():
+        own = _entry(house, folder, path)
+        for home in homes if own not in (None, "__init__") else ():
+            if _entry(house, folder, home) not in (None, own):
+                found.append(f"{house.name(path)} imports {house.name(home)}")
+    return sorted(found)
+
+
+def _entry(house: House, folder: str, path: Path) -> str | None:
+    """The file or sub-folder of a folder that a path belongs to."""
+    if not path.is_relative_to(house.root / folder):
+        return None
+    return path.relative_to(house.root / folder).parts[0].removesuffix(".py")
+
+
 def strangers(house: House, systems: Collection[str]) -> list[str]:
     """Imports that keep a system from being removed by deleting its folder.
 

@@ -19,6 +19,11 @@ SYSTEMS = (
     "timeseries/ehr",
 )
 """What can be removed by deleting its folder; the other folders of a domain are rooms that systems share."""
+CORE = (
+    *("extras", "_version", "symbols", "masks", "biases", "scores", "engine", "tiles", "backends", "attend", "layers"),
+    *("positions", "fusion", "analysis", "robust", "training"),
+)
+"""What stands in core, from the ground up: each imports what stands before it."""
 SCRIPTS = ("demos", "benchmarks")
 HOUSE = House(ROOT, PACKAGES, tracked())
 
@@ -102,6 +107,31 @@ def test_no_rooms_of_a_domain_import_each_other(made):
     files |= {"a/y/two.py": "g = 1", "a/y/three.py": "from ..x.four import h", "a/x/four.py": "h = 1"}
     wrong = made(**files)
     assert not rules.circles(wrong) and rules.circles_of_rooms(wrong, "a") == ["a/x <-> a/y"]
+
+
+def test_arrows_inside_core_point_down(made):
+    files = {
+        "a/__init__.py": "",
+        "a/low/__init__.py": "",
+        "a/low/one.py": "f = 1",
+        "a/mid.py": "from .low.one import f",
+    }
+    right = made(**files, **{"a/high.py": "from .mid import f"})
+    assert not rules.upward(right, "a", ["low", "mid", "high"])
+    found = ["a/high.py imports a/mid.py", "a/mid.py imports a/low/one.py"]
+    assert rules.upward(right, "a", ["high", "mid", "low"]) == found
+    assert rules.upward(right, "a", ["low", "mid"]) == ["a/high.py: high has no place in the order"]
+    assert not rules.upward(HOUSE, "core", CORE)
+
+
+def test_no_backend_imports_another(made):
+    files = {"a/__init__.py": "from .x.one import f", "a/x/__init__.py": "", "a/x/one.py": "from .two import f"}
+    right = made(**files, **{"a/x/two.py": "f = 1", "a/y/one.py": "", "a/three.py": ""})
+    assert not rules.neighbours(right, "a")
+    wrong = made(**{"a/y/one.py": "from .. import f", "a/three.py": "def g():\n    from .x.one import f"})
+    assert rules.neighbours(wrong, "a") == ["a/three.py imports a/x/one.py", "a/y/one.py imports a/x/two.py"]
+    assert (ROOT / "core" / "backends" / "reference.py").is_file()
+    assert not rules.neighbours(HOUSE, "core/backends")
 
 
 def test_no_private_name_is_used_in_another_folder():
