@@ -143,7 +143,7 @@ def arguments() -> argparse.Namespace:
     add("--no-baselines", action="store_true", help="leave the simpler classifiers out")
     add("--out", type=Path, default=Path("runs/demo_genomics_motifs"), help="folder of runs and files")
     add("--docs", action="store_true", help="put the tables into docs/motifs.md and the picture into docs/images")
-    add("--fast", action="store_true", help="little data, one epoch, few matrices")
+    add("--fast", action="store_true", help="little data, one epoch, few parts and matrices")
     options = parser.parse_args()
     if options.train is None and (options.test or options.factor or options.ckpt):
         parser.error("--train: expected a file with --test, --factor or --ckpt")
@@ -209,7 +209,7 @@ def main() -> None:
     changes |= {"motif": KNOWN[options.factor]} if options.factor in KNOWN else {}
     epochs, out = options.epochs, options.out
     if options.fast:
-        changes |= {"positives": 300} if options.train is None else {"first": 200}
+        changes |= {"positives": 200} if options.train is None else {"first": 200}
         epochs, out = 1, options.out / "fast"
     print(f"attention-suite {__version__}, python {platform.python_version()}, torch {torch.__version__},")
     print(f"lightning {lightning.__version__}, {torch.get_num_threads()} threads, seed {options.seed}")
@@ -221,7 +221,7 @@ def main() -> None:
     recipe = Recipe(
         flank=options.flank,
         most=options.sites or (3000 if planted else 500),
-        parts=options.parts or (8 if planted else 4),
+        parts=options.parts or (2 if options.fast else 8 if planted else 4),
         matches=len(database),
     )
     positives = data.plain_train_set.items[data.plain_train_set.targets() == 1]

@@ -121,7 +121,7 @@ def evaluate(arguments: argparse.Namespace, data: EventDataModule, recipe: dict[
     for seed in range(arguments.seeds):
         data.seed = seed
         changes = {"pretrain_epochs": 1} if fast else {}
-        member = train(recipe, data, seed=seed, epochs=3 if fast else None, **changes)
+        member = train(recipe, data, seed=seed, epochs=2 if fast else None, **changes)
         each.append(member.probabilities(member.logits_of(test).logits).numpy())
         members.append(member)
         scores = binary_scores(test.target, each[-1])

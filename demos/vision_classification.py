@@ -289,7 +289,7 @@ def main() -> None:
     paths = [arguments.out / f"{arguments.data}_{what}.png" for what in ("accuracy", "attention", "receptive_field")]
     plot_accuracy(outcomes, first.classes, f"{type(first).__name__}: test accuracy, {runs}", paths[0])
     plot_attention(models["vision transformer"], first, paths[1])
-    plot_receptive_fields(models, first, paths[2], 32 if arguments.fast else 128)
+    plot_receptive_fields(models, first, paths[2], 8 if arguments.fast else 128)
     print("\n".join(f"saved {path}" for path in paths))
 
 
