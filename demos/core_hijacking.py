@@ -213,11 +213,11 @@ def one_seed(system: str, defence: str, seed: int, fast: bool) -> tuple[Result, 
     torch.manual_seed(seed)
     if system == "events":
         parts, model = systems.event_data(seed), systems.Events(defence)
-        parts = parts.first(256) if fast else parts
+        parts = parts.first(128) if fast else parts
         systems.train(model, parts.train, seed, epochs)
         return attack_events(model, parts, seed, fast), {}
     parts, data = systems.digits_data()
-    parts = parts.first(256) if fast else parts
+    parts = parts.first(128) if fast else parts
     model = systems.Digits(defence, data.mean, data.std)
     systems.train(model, parts.train, seed, epochs, data.affine)
     return attack_digits(model, parts, seed, fast), wrapped(model, parts) if defence == "plain" else {}

@@ -233,7 +233,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/core_hybrid_block"), help="folder of the picture")
     parser.add_argument("--steps", type=int, default=150, help="training steps of each model")
     arguments = parser.parse_args()
-    seeds, steps, tested = (1, 10, FEW) if arguments.fast else (3, arguments.steps, TESTED)
+    seeds, steps, tested = (1, 8, FEW) if arguments.fast else (3, arguments.steps, TESTED)
     workers = 1 if arguments.fast else 2  # each imports torch
     print(f"attention-suite {core.__version__}, torch {torch.__version__}, {workers} process(es) of 1 thread")
     print(f"drawn data, seeds 0..{seeds - 1}, {steps} steps of {BATCH} sequences of {LENGTH} letters, chance 0.25")

@@ -9,7 +9,7 @@ line.
 from core.extras import MissingExtraError
 
 try:
-    from .classification.data import CifarData, DigitsData, ImageFolderData, MedMnistData, Mnist5kData
+    from .classification.data import CifarData, DigitsData, ImageArrayData, ImageFolderData, MedMnistData, Mnist5kData
     from .classification.task import ImageClassificationTask, attention_maps
     from .images import ImageBatch, ImageDataModule, read_image
     from .vit.backbones import create_backbone
@@ -20,6 +20,7 @@ except ModuleNotFoundError as error:
 __all__ = [
     "CifarData",
     "DigitsData",
+    "ImageArrayData",
     "ImageBatch",
     "ImageClassificationTask",
     "ImageDataModule",

@@ -108,13 +108,14 @@ def _is_private(name: str) -> bool:
 
 
 def _private_definitions(nodes: Iterable[ast.AST]) -> set[str]:
-    """Underscored functions, classes, variables and attributes that are set."""
-    names = set()
+    """Underscored members of classes: methods, fields, attributes that are set on `self`."""
+    names: set[str] = set()
     for node in nodes:
-        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
-            names.add(node.name)
-        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
-            names.add(node.id)
+        if isinstance(node, ast.ClassDef):
+            names |= _methods(node)
+            targets = [t for one in node.body if isinstance(one, ast.Assign) for t in one.targets]
+            targets += [one.target for one in node.body if isinstance(one, ast.AnnAssign)]
+            names |= {target.id for target in targets if isinstance(target, ast.Name)}
         elif isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store) and ast.unparse(node.value) == "self":
             names.add(node.attr)
     return {name for name in names if _is_private(name)}
