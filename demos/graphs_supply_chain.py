@@ -26,7 +26,7 @@ from reporting.tables import mean_sd, table, versions
 from torch import Tensor
 
 from core.training import hash_arrays, rewrite
-from graphs import Economy, InputOutputData, SupplyChainTask, SyntheticEconomy
+from graphs import Economy, InputOutputData, SupplyChainTask, SyntheticEconomyData
 from graphs.layers import hop_distances
 from graphs.supply import (
     FlowEdges,
@@ -84,7 +84,7 @@ def train(hops: int, seed: int, economies: int, epochs: int) -> SupplyChainTask:
         enable_progress_bar=False,
         enable_model_summary=False,
     )
-    trainer.fit(task, SyntheticEconomy(economies, 1, seed=seed))
+    trainer.fit(task, SyntheticEconomyData(economies, 1, seed=seed))
     return task.eval()
 
 
@@ -194,7 +194,7 @@ def main() -> None:
     started = time.perf_counter()
     name = arguments.name or ("a synthetic economy" if arguments.use is None else arguments.use.name.split(".")[0])
     if arguments.use is None:
-        economy = SyntheticEconomy(1, 1, seed=1000).item(part=2, number=0).economy
+        economy = SyntheticEconomyData(1, 1, seed=1000).item(part=2, number=0).economy
     else:
         economy = InputOutputData(str(arguments.use), str(arguments.make)).read()
     cut = economy.threshold(arguments.threshold)
