@@ -29,8 +29,8 @@ import torch_geometric
 
 import graphs
 from core import __version__
-from core.training.pages import rewrite
-from graphs.nodes.baselines import label_propagation, logistic_regression
+from core.training import rewrite
+from graphs.nodes import label_propagation, logistic_regression
 
 RATES = (0.005, 0.01)
 OURS = "ours: "

@@ -22,12 +22,12 @@ import torch
 import yaml
 from lightning.pytorch.callbacks import ModelCheckpoint
 
-from core.training.pages import rewrite
+from core.training import rewrite
 from graphs import DemandForecastTask, SupplyGraphData
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "demos"))
-from _graphs import mean_sd, table, versions  # noqa: E402  # shared with the demos
+from reporting.tables import mean_sd, table, versions  # noqa: E402  # shared with the demos
 
 PAGE = ROOT / "docs" / "supply-chains.md"
 TITLES = {"lag_1": "lag 1", "training_mean": "training mean", "ridge": "ridge"}
