@@ -32,7 +32,7 @@ from torch import Tensor, nn
 
 import core
 from core.analysis.figures import new_figure
-from core.analysis.heads.distance import gradient_by_distance
+from core.analysis.heads import gradient_by_distance
 from core.positions import SinusoidalPositions
 
 SYMBOLS, BLANK, CUE = 8, 8, 9

@@ -26,8 +26,8 @@ import torch
 from torch import Tensor, nn
 
 import core
+from core import FusionOutput, GatedFusion
 from core.analysis.figures import new_figure
-from core.fusion import FusionOutput, GatedFusion
 
 SOURCES, CLASSES, GROUPS, PATTERN, TOKENS = 3, 4, 2, 4, 8
 CUES = GROUPS

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.analysis.figures import new_figure
-from core.training.files import write_text
+from core.training import write_text
 
 from ..motifs.comparing import Match
 from ..motifs.files import write_motifs

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from core.layers import evaluating
-from core.training.files import replacing
+from core.training import replacing
 
 from ..sequences.fasta_windows import Block, fasta_windows
 from .peaks import device_of, peaks_of, span

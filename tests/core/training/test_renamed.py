@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from core.training import BaselineResult, by_name, checked_names
-from core.training.checkpoint.stored import Stored
+from core.training.checkpoint.stored import Stored, settle_names
 from core.training.renamed import _said, keep, renamed
 
 
@@ -67,6 +67,17 @@ def test_what_is_typed_wins_under_either_name() -> None:
     assert used == {"new": None, "old": "b"} and len(notes) == 1
     with pytest.raises(ValueError, match=r"model\.new: the run that is resumed has 'a', got 5"):
         settle({"old": "a"}, {"new": 5, "old": "unset"}, "--model.new=5", resume=True)
+
+
+def test_a_typed_former_name_wins_over_a_configuration_with_the_new_one() -> None:
+    for typed, expected in (
+        ("--model.old", {"new": None, "old": "b"}),
+        ("--model.new=1", {"new": 1, "old": "unset"}),
+        ("--data.new=1", {"new": 1, "old": "b"}),  # neither is typed: the task says that they differ
+    ):
+        used = {"new": 1, "old": "b"}
+        settle_names(used, Named, [typed])
+        assert used == expected
 
 
 def test_baselines_by_their_names() -> None:
