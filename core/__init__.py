@@ -7,11 +7,11 @@
 from importlib import import_module
 from types import ModuleType
 
-from . import biases, layers, masks, positions, scores
+from . import biases, extras, layers, masks, positions, scores
 from ._version import __version__
 from .attend import Plan, attend, plan
 from .engine.problem import AttentionOutput
-from .fusion import GatedFusion
+from .fusion import FusionOutput, GatedFusion
 from .layers import (
     MLP,
     AlibiBias,
@@ -45,6 +45,7 @@ __all__ = [
     "EdgeFeatureBias",
     "Encoder",
     "EncoderOutput",
+    "FusionOutput",
     "GatedFusion",
     "HybridBlock",
     "LocalConvolution",
@@ -61,6 +62,8 @@ __all__ = [
     "analysis",
     "attend",
     "biases",
+    "explain",
+    "extras",
     "layers",
     "masks",
     "plan",
@@ -71,7 +74,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> ModuleType:
-    """Import `core.analysis` and `core.robust` when they are first asked for: attention alone needs neither."""
-    if name in ("analysis", "robust"):
+    """Import `core.analysis`, `core.explain` and `core.robust` when first asked for: attention alone needs none."""
+    if name in ("analysis", "explain", "robust"):
         return import_module(f".{name}", __name__)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -20,16 +20,22 @@ from typing import Any
 
 import captum
 import torch
-from matplotlib.figure import Figure
 from torch import Tensor, nn
 
 import core
 import vision
-from core.analysis.faithfulness.faithfulness import faithfulness
-from core.analysis.faithfulness.intervention import rewritten, uniform_weights
-from core.analysis.faithfulness.planted import PlantedModel, call_planted, planted_items
-from core.analysis.faithfulness.report import FaithfulnessReport
-from core.analysis.faithfulness.units import Patches, Positions
+from core.analysis.faithfulness import (
+    FaithfulnessReport,
+    Patches,
+    PlantedModel,
+    Positions,
+    call_planted,
+    faithfulness,
+    planted_items,
+    rewritten,
+    uniform_weights,
+)
+from core.analysis.figures import new_figure
 
 PATCH = 2
 LAYER = "blocks.3.attention"
@@ -111,7 +117,7 @@ def table(trained: list[FaithfulnessReport], planted: dict[str, FaithfulnessRepo
 def plot_examples(images: Tensor, labels: Tensor, report: FaithfulnessReport, path: Path, count: int = 6) -> None:
     """The first images, and what each method says of their patches by magnitude, each scaled to its largest."""
     methods = list(report.attributions)
-    figure = Figure(figsize=(1.7 * (len(methods) + 1), 1.65 * count + 1.4), layout="constrained")
+    figure = new_figure(1.7 * (len(methods) + 1), 1.65 * count + 1.4)
     axes = figure.subplots(count, len(methods) + 1)
     side = images.shape[-1] // PATCH
     for row in range(count):

@@ -24,13 +24,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from _keyphrases import Document, embedded, read_keyphrases, textrank
-from _language import MASK, PAD, TextEncoder, Vocabulary, fingerprint, pad, versions
-from _ranking import SENTENCES, TOP, Ranking, Scores, average, evaluate, interval, summary
+from language.keyphrases import Document, embedded, read_keyphrases, textrank
+from language.ranking import SENTENCES, TOP, Ranking, Scores, average, evaluate, interval, summary
+from language.words import MASK, PAD, TextEncoder, Vocabulary, fingerprint, pad, versions
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from core.analysis.heads.keywords import HeadFocus, head_focus, keyword_scores, token_scores
+from core.analysis.figures import new_figure
+from core.analysis.heads import HeadFocus, head_focus, keyword_scores, token_scores
 
 DIM, DEPTH, HEADS = 64, 2, 4
 FOCUSED = DEPTH * HEADS // 4  # heads taken
@@ -142,12 +143,8 @@ class HeadPoint(NamedTuple):
 
 def picture(methods: dict[str, list[Scores]], points: list[HeadPoint], path: Path) -> None:
     """Average precision of every method with its interval; of every head against its entropy."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot as plt
-
-    figure, (bars, cloud) = plt.subplots(1, 2, figsize=(12, 4.5), layout="constrained", width_ratios=(1.4, 1))
+    figure = new_figure(12, 4.5)
+    bars, cloud = figure.subplots(1, 2, width_ratios=(1.4, 1))
     names = list(reversed(methods))
     for place, name in enumerate(names):
         values = average(methods[name]).average_precision
@@ -170,7 +167,6 @@ def picture(methods: dict[str, list[Scores]], points: list[HeadPoint], path: Pat
     cloud.grid(alpha=0.3)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=130)
-    plt.close(figure)
 
 
 def print_summary(document: Document, ours: Ranking, other: Ranking) -> None:
@@ -202,8 +198,9 @@ def main() -> None:
         print(fingerprint([arguments.semeval]))
     else:
         documents = embedded()
-        print("data: twelve texts of demos/_keyphrases.py (MIT, as the suite): the numbers say that the demo runs and")
-        print("nothing about quality: give --semeval\n" + fingerprint(texts=[" ".join(d.words) for d in documents]))
+        print("data: twelve texts of demos/language/keyphrases.py (MIT, as the suite): the numbers say that the demo")
+        print("runs and nothing about quality: give --semeval")
+        print(fingerprint(texts=[" ".join(d.words) for d in documents]))
     random.Random(0).shuffle(documents)
     fifth = len(documents) // 5
     test, choice, training = documents[:fifth], documents[fifth : 2 * fifth], documents[2 * fifth :]

@@ -22,14 +22,15 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from _language import MASK, PAD, UNKNOWN, TextEncoder, Vocabulary, fingerprint, mean_sd, pad, versions
-from _sentences import TEST_SETS, TOPICS, Sentence, adjective_of, draw_bank, draw_it, draw_plain, minimal_pairs
-from _word_baselines import Baselines
+from language.sentences import TEST_SETS, TOPICS, Sentence, adjective_of, draw_bank, draw_it, draw_plain, minimal_pairs
+from language.word_baselines import Baselines
+from language.words import MASK, PAD, UNKNOWN, TextEncoder, Vocabulary, fingerprint, mean_sd, pad, versions
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 import core
 from core import masks
+from core.analysis.figures import new_figure
 
 DIM, DEPTH, HEADS = 48, 2, 4
 BATCH = (48, 24, 24)  # sentences with "it", with "bank", descriptions
@@ -203,13 +204,9 @@ class Panel(NamedTuple):
 
 def draw_rows(panels: list[Panel], head: str, path: Path) -> None:
     """Three strips a sentence: two heads' rows at "it", and leave-one-out; the answer in the title."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot as plt
-
     count = len(panels) // 2
-    figure, axes = plt.subplots(count, 2, figsize=(15, 2.8 * count), layout="constrained")
+    figure = new_figure(15, 2.8 * count)
+    axes = figure.subplots(count, 2)
     peak = max(float(panel.effect.abs().max()) for panel in panels)
     blues, reds, images = {"cmap": "Blues", "vmin": 0, "vmax": 1}, {"cmap": "RdBu_r", "vmin": -peak, "vmax": peak}, {}
     for axis, panel in zip(axes.flat, panels, strict=True):
@@ -233,7 +230,6 @@ def draw_rows(panels: list[Panel], head: str, path: Path) -> None:
     figure.colorbar(images[0], ax=axes, label="fall of the margin (nats) without the word", shrink=0.8, pad=0.02)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=130)
-    plt.close(figure)
 
 
 def accuracies(models: list[Reader], baselines: dict[str, Baselines], vocabulary: Vocabulary, count: int) -> None:
@@ -266,7 +262,7 @@ def main() -> None:
     corpus = Corpus.draw(1500 if arguments.fast else 8000, seed=5)
     vocabulary = Vocabulary(corpus.texts())
     print(versions("scikit-learn", "scipy") + ", 1 thread")
-    print("data: sentences drawn from the templates of demos/_sentences.py (MIT, as the suite); no other text")
+    print("data: sentences drawn from the templates of demos/language/sentences.py (MIT, as the suite); no other text")
     print(f"{len(vocabulary)} words, {fingerprint(texts=[' '.join(words) for words in corpus.texts()])}")
     print(f"seeds 0..{seeds - 1}, {steps} steps of 96 sentences; {count} test sentences a row, the same for all\n")
 

@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import lightning as L
-import matplotlib.pyplot as plt
 import numpy as np
 import sklearn
 import timm
@@ -32,17 +31,26 @@ from matplotlib.colors import PowerNorm
 
 import vision
 from core import __version__
-from vision.classification.baselines import BaselineResult, ranking_scores, support_vector_machine
-from vision.vit.receptive_field import effective_receptive_field, spread
+from core.analysis.figures import new_figure
+from vision.classification import ranking_scores, support_vector_machine
+from vision.vit import effective_receptive_field, spread
 
 CONFIGS = Path(__file__).resolve().parent.parent / "configs" / "vision"
+
+
+class Judged(NamedTuple):
+    """Predicted classes, scores and true classes of the test part."""
+
+    prediction: np.ndarray
+    score: np.ndarray
+    target: np.ndarray
 
 
 class Outcome(NamedTuple):
     """One method on one split."""
 
     method: str
-    result: BaselineResult
+    result: Judged
     minutes: float
     parameters: int
 
@@ -83,15 +91,15 @@ def train(config: dict[str, Any], data: Any, seed: int, epochs: int | None, **ch
     return task.eval().cpu(), (time.perf_counter() - start) / 60
 
 
-def judge(task: Any, data: Any) -> BaselineResult:
+def judge(task: Any, data: Any) -> Judged:
     """Predictions on the test part, two classes at the threshold .5."""
     with torch.no_grad():
         images = test_images(data)
         score = torch.cat([task(batch).softmax(1) for batch in images.split(256)]).numpy()
     target = data.test_set.targets()
     if score.shape[1] == 2:
-        return BaselineResult((score[:, 1] >= 0.5).astype(int), score[:, 1], target)
-    return BaselineResult(score.argmax(1), score, target)
+        return Judged((score[:, 1] >= 0.5).astype(int), score[:, 1], target)
+    return Judged(score.argmax(1), score, target)
 
 
 def test_images(data: Any, most: int | None = None) -> torch.Tensor:
@@ -119,7 +127,8 @@ def table(outcomes: list[Outcome]) -> str:
 
 def plot_accuracy(outcomes: list[Outcome], classes: tuple[str, ...], title: str, path: Path) -> None:
     """Accuracy within each class, and the confusion matrix of the vision transformer, over all runs."""
-    figure, (left, right) = plt.subplots(1, 2, figsize=(12, 5), width_ratios=[1.5, 1], layout="constrained")
+    figure = new_figure(12, 5)
+    left, right = figure.subplots(1, 2, width_ratios=[1.5, 1])
     methods = list(dict.fromkeys(outcome.method for outcome in outcomes))
     where = np.arange(len(classes))
     lowest = 1.0
@@ -149,7 +158,6 @@ def plot_accuracy(outcomes: list[Outcome], classes: tuple[str, ...], title: str,
     right.set(xlabel="predicted", ylabel="true", title=f"Confusion matrix, {methods[0]}\n(test images; blank = 0)")
     figure.suptitle(title)
     figure.savefig(path, dpi=120)
-    plt.close(figure)
 
 
 def plot_attention(task: Any, data: Any, path: Path, count: int = 6) -> None:
@@ -165,7 +173,8 @@ def plot_attention(task: Any, data: Any, path: Path, count: int = 6) -> None:
         maps = vision.attention_maps(task.model, task.normalised(images))[-1]
         probabilities = task(images).softmax(1)
     heads = maps.shape[1]
-    figure, axes = plt.subplots(count, heads + 1, figsize=(1.6 * (heads + 1) + 2.2, 1.6 * count + 1.3), squeeze=False)
+    figure = new_figure(1.6 * (heads + 1) + 2.2, 1.6 * count + 1.3, layout=None)
+    axes = figure.subplots(count, heads + 1, squeeze=False)
     scale = PowerNorm(0.5, vmin=0, vmax=float(maps.max()))
     size = images.shape[-1]
     middles = np.arange(size) + 0.5
@@ -195,7 +204,6 @@ def plot_attention(task: Any, data: Any, path: Path, count: int = 6) -> None:
     )
     figure.text(0.5, 0.02, caption, ha="center", fontsize=9)
     figure.savefig(path, dpi=120)
-    plt.close(figure)
 
 
 def plot_receptive_fields(models: dict[str, Any], data: Any, path: Path, most: int) -> None:
@@ -208,7 +216,8 @@ def plot_receptive_fields(models: dict[str, Any], data: Any, path: Path, most: i
             lambda x, model=task.model: model.forward_intermediates(x)[1], normalised
         )
     depth = max(len(fields) for fields in rows.values())
-    figure, axes = plt.subplots(len(rows), depth, figsize=(2.5 * depth + 1.6, 2.7 * len(rows) + 1.2), squeeze=False)
+    figure = new_figure(2.5 * depth + 1.6, 2.7 * len(rows) + 1.2, layout=None)
+    axes = figure.subplots(len(rows), depth, squeeze=False)
     for row, (name, fields) in enumerate(rows.items()):
         for layer, field in enumerate(fields):
             axis = axes[row, layer]
@@ -225,14 +234,13 @@ def plot_receptive_fields(models: dict[str, Any], data: Any, path: Path, most: i
     )
     figure.text(0.5, 0.015, caption, ha="center", fontsize=9)
     figure.savefig(path, dpi=120)
-    plt.close(figure)
 
 
 def cnn_options(config: dict[str, Any]) -> dict[str, Any]:
     """The convolutional network with the stem of the recipe's vision transformer."""
-    name = config["model"]["init_args"]["backbone"]
+    name = config["model"]["init_args"]["model_name"]
     stem = {"stem": "overlap", "patch_size": 2} if "patch2" in name else {"stem": "convolution", "patch_size": 4}
-    return {"backbone": "cnn_suite_micro", "backbone_options": stem}
+    return {"model_name": "cnn_suite_micro", "model_options": stem}
 
 
 def main() -> None:
@@ -289,7 +297,7 @@ def main() -> None:
     paths = [arguments.out / f"{arguments.data}_{what}.png" for what in ("accuracy", "attention", "receptive_field")]
     plot_accuracy(outcomes, first.classes, f"{type(first).__name__}: test accuracy, {runs}", paths[0])
     plot_attention(models["vision transformer"], first, paths[1])
-    plot_receptive_fields(models, first, paths[2], 32 if arguments.fast else 128)
+    plot_receptive_fields(models, first, paths[2], 8 if arguments.fast else 128)
     print("\n".join(f"saved {path}" for path in paths))
 
 

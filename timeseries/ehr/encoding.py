@@ -8,6 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from core.layers import evaluating
+
 from ..events.batches import EventBatch, unpad
 from ..events.samples import EventSamples
 from ..events.summary import SummaryFeatures
@@ -99,10 +101,9 @@ class EncodingTask(RecalibratedTask, ABC):
     @torch.no_grad()
     def logits_of(self, samples: EventSamples, batch_size: int = 512) -> EventOutput:
         """Logits of any samples in the model's vocabulary, in evaluation mode, see `encode`."""
-        was, encoded = self.training, self.encode(samples)
-        self.eval()
-        outs = [self(encoded, index) for index in torch.arange(len(samples)).split(batch_size)]
-        self.train(was)
+        encoded = self.encode(samples)
+        with evaluating(self):
+            outs = [self(encoded, index) for index in torch.arange(len(samples)).split(batch_size)]
         columns = zip(*outs, strict=True)
         joined = [None if column[0] is None else torch.cat(column).cpu() for column in columns]
         assert joined[0] is not None

@@ -80,7 +80,7 @@ class EventClassificationTask(EncodingTask, RemembersSubjects):
     batch_type = EventBatch
     batches_from = "timeseries.EventArrayData"
     known_by_data = ("codes", "kind", "names")
-    former_options: ClassVar[dict[str, str]] = {"architecture": "model_options"}
+    former_options: ClassVar[Mapping[str, str]] = {"architecture": "model_options"}
 
     weight: Tensor
 

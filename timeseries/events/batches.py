@@ -8,8 +8,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from core.training import BatchKeys
-from core.training.data.sampling import mix
+from core.training.data import BatchKeys, mix
 
 from ..probabilities.outcomes import Kind
 from .samples import EventItem, EventSamples

@@ -20,7 +20,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from core.training import DataModule, RunFolder, Task, read_json
+from core.training import DataModule, Task, read_json
+from core.training.run import RunFolder
 
 KEY = "training_subjects"  # in a checkpoint
 SALT = 16  # bytes

@@ -1,23 +1,16 @@
 """Your own events from Python: arrays, tensors, lists, data frames."""
 
-import inspect
 from collections.abc import Mapping, Sequence
-from types import FrameType
 from typing import Any, ClassVar, Literal
 
-import numpy as np
-
-from core.training import PARTS, Split
+from core.training import Split
 
 from ...events.cohort import build_samples
-from ...events.readers.arrays import Table, part_of, read_array_labels, read_arrays
+from ...events.readers.arrays import Table, read_array_labels, read_arrays
 from ...events.splits import Split as SubjectSplit
 from ...probabilities.outcomes import Kind
 from .base import EventDataModule
 from .loaded import LoadedEvents
-
-ARRAYS = ("events", "labels", "static", "split")
-"""Arguments that no checkpoint stores."""
 
 
 class EventArrayData(EventDataModule):
@@ -54,6 +47,7 @@ class EventArrayData(EventDataModule):
     licence = "as the owner of the data says"
     source = "arrays of events, from Python"
     from_python: ClassVar[bool] = True
+    not_stored: ClassVar[tuple[str, ...]] = ("events", "labels", "static", "split")
     reading = (*EventDataModule.reading, "window")
 
     def __init__(
@@ -75,30 +69,11 @@ class EventArrayData(EventDataModule):
         wanted, known = read_array_labels(labels, kind, target, target_names)
         self.all_test = self.all_test or not known
         samples, joined = build_samples(table, wanted, after=after_prediction, window=window)
-        self.given = LoadedEvents(samples, _split(split, samples.subjects), (report, joined))
+        parts = None if split is None else Split.of_parts(split, len(samples))
+        self.given = LoadedEvents(
+            samples, None if parts is None else SubjectSplit(samples.subjects, *parts), (report, joined)
+        )
 
     def load(self) -> LoadedEvents:
         """What was given."""
         return self.given
-
-    def save_hyperparameters(
-        self,
-        *args: Any,
-        ignore: Sequence[str] | str | None = None,
-        frame: FrameType | None = None,
-        logger: bool = True,
-    ) -> None:
-        """Store the options, without the arrays."""
-        here = inspect.currentframe()
-        frame = frame or (None if here is None else here.f_back)
-        left_out = [*ARRAYS, *([ignore] if isinstance(ignore, str) else ignore or ())]
-        super().save_hyperparameters(*args, ignore=left_out, frame=frame, logger=logger)
-
-
-def _split(given: Mapping[str, Any] | None, subjects: np.ndarray) -> Split | None:
-    if given is None:
-        return None
-    strange = [name for name in given if name not in PARTS]
-    if strange:
-        raise ValueError(f"split: expected parts among {', '.join(PARTS)}, got {strange[0]!r}")
-    return SubjectSplit(subjects, *(part_of(name, given.get(name, ()), len(subjects)) for name in PARTS))

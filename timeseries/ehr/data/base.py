@@ -8,7 +8,9 @@ from typing import Any, ClassVar, get_args
 import numpy as np
 import torch
 
-from core.training import BatchKeys, LoadedDataModule, RunFolder, Split, read_checkpoint
+from core.training import LoadedDataModule, Split, read_checkpoint
+from core.training.data import BatchKeys
+from core.training.run import RunFolder
 
 from ...events.batches import EventDataset, LengthKeys, pad
 from ...events.samples import EventSamples

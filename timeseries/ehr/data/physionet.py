@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from core.training import hash_arrays
+from core.training.data import hash_arrays
 
 from ...events.cohort import Labels, build_samples
 from ...events.readers.physionet import HOURS, PhysioNetStays, fingerprint, read_physionet

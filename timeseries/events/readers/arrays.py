@@ -130,24 +130,6 @@ def read_array_labels(
     return Labels(who, when, answer.astype(np.float32), kind, names, clock), True
 
 
-def part_of(name: str, given: Any, n: int) -> np.ndarray:
-    """Item numbers (k,) of a part that was given as a mask (n,) or as numbers.
-
-    Raises:
-        ValueError: It is neither.
-    """
-    found = array(given)
-    if found.dtype == bool:
-        if found.shape != (n,):
-            raise ValueError(f"split.{name}: expected a mask ({n},), got {found.shape}")
-        return np.flatnonzero(found)
-    if found.size == 0:
-        return np.zeros(0, dtype=np.int64)
-    if found.ndim != 1 or found.dtype.kind not in "iu":
-        raise ValueError(f"split.{name}: expected a mask or whole numbers (k,), got {found.shape} of {found.dtype}")
-    return found.astype(np.int64)
-
-
 def array(column: Any) -> np.ndarray:
     """A column as an array, from numpy, torch, a list, or anything that numpy can read."""
     detach = getattr(column, "detach", None)  # a tensor, with or without a gradient, on any device
