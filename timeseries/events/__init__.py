@@ -4,7 +4,7 @@ from .batches import EventBatch, EventDataset, LengthKeys, pad, unpad
 from .cohort import Cohort, Labels, build_samples
 from .records import EventRecords
 from .samples import EventItem, EventSamples
-from .splits import PARTS, Split, subject_split
+from .splits import PARTS, Split, split_by_subject, subject_split
 from .summary import SummaryFeatures
 from .synthetic import Planted, plant
 from .trained_on import KEY, ComparesSubjects, Overlap, RemembersSubjects, TrainedOn
@@ -34,6 +34,7 @@ __all__ = [
     "merge",
     "pad",
     "plant",
+    "split_by_subject",
     "subject_split",
     "unit_rules",
     "unpad",

@@ -1,6 +1,6 @@
 """Splits by subject: nobody who is tested has trained, whatever samples they have.
 
-A `Split` cannot be made otherwise: its constructor refuses the same subject on two sides.
+A split cannot be made otherwise: `core.training.Split` refuses the same subject on two sides.
 """
 
 import numpy as np
@@ -9,11 +9,11 @@ from sklearn.model_selection import KFold, StratifiedKFold, StratifiedShuffleSpl
 from core.training import PARTS
 from core.training import Split as ItemSplit
 
-__all__ = ["PARTS", "Split", "subject_split"]
+__all__ = ["PARTS", "Split", "split_by_subject", "subject_split"]
 
 
-class Split(ItemSplit):
-    """`core.training.Split` of samples whose subjects must not be parted; it takes the subjects first.
+def split_by_subject(subjects: np.ndarray, train: np.ndarray, val: np.ndarray, test: np.ndarray) -> ItemSplit:
+    """Parts of samples whose subjects must not be parted.
 
     Args:
         subjects: Of every sample, (N,).
@@ -23,6 +23,18 @@ class Split(ItemSplit):
 
     Raises:
         ValueError: A sample or a subject is in two parts, or a number does not exist.
+    """
+    return ItemSplit(train, val, test, groups=subjects, unit="subject")
+
+
+class Split(ItemSplit):
+    """What `split_by_subject` answers, by a constructor that takes the subjects first; its former name.
+
+    Args:
+        subjects: Of every sample, (N,).
+        train: Numbers of the samples that train.
+        val: That choose.
+        test: That judge.
     """
 
     def __init__(self, subjects: np.ndarray, train: np.ndarray, val: np.ndarray, test: np.ndarray) -> None:
@@ -44,7 +56,7 @@ def subject_split(
     fold: int | None = None,
     folds: int = 5,
     seed: int = 0,
-) -> Split:
+) -> ItemSplit:
     """Draw whole subjects, stratum by stratum where every stratum has enough of them, else regardless of strata.
 
     Args:
@@ -87,7 +99,7 @@ def subject_split(
     part = np.empty(len(people), dtype=np.int64)
     for k, group in enumerate((learners, choosers, judges)):
         part[group] = k
-    return Split(subjects, *(np.flatnonzero(part[owner] == k) for k in range(3)))
+    return split_by_subject(subjects, *(np.flatnonzero(part[owner] == k) for k in range(3)))
 
 
 def _draw(people: np.ndarray, stratum: np.ndarray, share: float, seed: int, name: str) -> tuple[np.ndarray, np.ndarray]:

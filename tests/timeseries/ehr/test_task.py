@@ -323,39 +323,3 @@ def test_recipes_are_laid_over(tmp_path):
     recipe = {"model": {"init_args": {"model_options": {"dim": 8, "heads": 2}, "lr": 0.1}}}
     made = create(recipe, model_options={"heads": 4}, lr=0.2)
     assert made.model_options == {"dim": 8, "heads": 4} and made.lr == 0.2
-
-
-def test_former_names_of_options_stay(capsys):
-    former = task(model_options=None, architecture={**TINY, "backbone": "gru"}, baselines=True)
-    assert "note: EventClassificationTask: architecture is now called model_options" in capsys.readouterr().err
-    assert (former.model_name, former.model_options) == ("gru", TINY)
-    now = task(model_name="gru", baselines=None)
-    assert dict(former.hparams) == dict(now.hparams) and now.hparams["architecture"] is None
-    assert now.baseline_names == ["logistic_regression", "gradient_boosting", "blend"]
-    assert task(baselines=False).baseline_names == task(baselines=[]).baseline_names == []
-    assert task(architecture={"dim": 4}).model_options == {**TINY, "dim": 4}  # typed beside a configuration
-    assert task().model_name == "attention"
-    with pytest.raises(ValueError, match=r"model_name: expected .* 'gru', got 'attention'"):
-        task(model_name="attention", model_options={"backbone": "gru"})
-    with pytest.raises(ValueError, match=r"baselines: expected names among logistic_regression, .*, got 'svm'"):
-        task(baselines=["svm"])
-    recipe = {"model": {"init_args": {"architecture": {"dim": 8, "heads": 2}}}}
-    assert create(recipe, architecture={"heads": 4}).model_options == {"dim": 8, "heads": 4}
-
-
-def test_a_checkpoint_of_before_has_a_model(tmp_path):
-    """Python's checkpoints named neither class nor `model_options`."""
-    data, model = given_data(drawn(60)), task(model_name="gru")
-    fitted(tmp_path, model, data, 1).save_checkpoint(tmp_path / "new.ckpt")
-    stored = torch.load(tmp_path / "new.ckpt", weights_only=True)
-    options = stored["hyper_parameters"]
-    options["architecture"] = {"backbone": options.pop("model_name"), **options.pop("model_options")}
-    options["baselines"] = False
-    del stored["task"], stored["data"]
-    torch.save(stored, tmp_path / "old.ckpt")
-    test = data.samples["test"]
-    assert torch.equal(load_task(tmp_path / "old.ckpt").logits_of(test).logits, model.logits_of(test).logits)
-    del options["codes"]
-    torch.save(stored, tmp_path / "old.ckpt")
-    with pytest.raises(ValueError, match="expected a checkpoint of a trained task, got one without codes"):
-        load_task(tmp_path / "old.ckpt")

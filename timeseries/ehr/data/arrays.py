@@ -7,7 +7,7 @@ from core.training import Split
 
 from ...events.cohort import build_samples
 from ...events.readers.arrays import Table, read_array_labels, read_arrays
-from ...events.splits import Split as SubjectSplit
+from ...events.splits import split_by_subject
 from ...probabilities.outcomes import Kind
 from .base import EventDataModule
 from .loaded import LoadedEvents
@@ -71,7 +71,7 @@ class EventArrayData(EventDataModule):
         samples, joined = build_samples(table, wanted, after=after_prediction, window=window)
         parts = None if split is None else Split.of_parts(split, len(samples))
         self.given = LoadedEvents(
-            samples, None if parts is None else SubjectSplit(samples.subjects, *parts), (report, joined)
+            samples, None if parts is None else split_by_subject(samples.subjects, *parts), (report, joined)
         )
 
     def load(self) -> LoadedEvents:

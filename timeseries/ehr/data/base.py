@@ -14,8 +14,7 @@ from core.training.run import RunFolder
 
 from ...events.batches import EventDataset, LengthKeys, pad
 from ...events.samples import EventSamples
-from ...events.splits import PARTS, subject_split
-from ...events.splits import Split as SubjectSplit
+from ...events.splits import PARTS, split_by_subject, subject_split
 from ...events.trained_on import KEY, ComparesSubjects, RemembersSubjects, TrainedOn
 from ...events.vocabulary import Unseen, Vocabulary
 from ...probabilities.outcomes import Kind, Outcome
@@ -100,10 +99,10 @@ class EventDataModule(LoadedDataModule[LoadedEvents], ComparesSubjects, ABC):
             )
         if self.all_test:
             nobody = np.zeros(0, dtype=np.int64)
-            split: Split = SubjectSplit(samples.subjects, nobody, nobody, np.arange(len(samples)))
+            split = split_by_subject(samples.subjects, nobody, nobody, np.arange(len(samples)))
             vocabulary = Vocabulary(samples.codes, samples.static_names)  # until the model lays its own over it
         else:
-            split = self.draw(samples) if loaded.split is None else SubjectSplit(samples.subjects, *loaded.split)
+            split = self.draw(samples) if loaded.split is None else split_by_subject(samples.subjects, *loaded.split)
             vocabulary = self.fit_vocabulary(samples, split)
         self.raw, self.split, self.reports, self._names = samples, split, loaded.reports, names
         self.use_vocabulary(vocabulary)

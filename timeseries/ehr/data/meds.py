@@ -4,13 +4,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from core.training import hash_files
+from core.training import Split, hash_files
 
 from ...events.cohort import build_samples
 from ...events.readers.cache import cached
 from ...events.readers.meds import places_of, read_meds, read_meds_labels, read_meds_split, shards
 from ...events.samples import EventSamples
-from ...events.splits import PARTS, Split
+from ...events.splits import PARTS, split_by_subject
 from ...events.units import unit_rules
 from .base import EventDataModule
 from .loaded import LoadedEvents
@@ -86,7 +86,7 @@ class MedsData(EventDataModule):
 
     def given_split(self, samples: EventSamples, part_of: dict[str, str]) -> Split:
         """The split of the data."""
-        return Split(samples.subjects, *(places_of(samples.subjects, part_of, part) for part in PARTS))
+        return split_by_subject(samples.subjects, *(places_of(samples.subjects, part_of, part) for part in PARTS))
 
     def labels_path(self) -> Path:
         """Where the labels are: in the root, or at the path as it is."""

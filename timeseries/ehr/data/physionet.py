@@ -10,7 +10,7 @@ from core.training.data import hash_arrays
 from ...events.cohort import Labels, build_samples
 from ...events.readers.physionet import HOURS, PhysioNetStays, fingerprint, read_physionet
 from ...events.readers.physionet_outcomes import AUXILIARY, TARGET
-from ...events.splits import Split, subject_split
+from ...events.splits import split_by_subject, subject_split
 from ...events.vocabulary import merge
 from .base import EventDataModule
 from .loaded import LoadedEvents
@@ -71,7 +71,7 @@ class PhysioNet2012Data(EventDataModule):
         else:
             learn, choose = np.arange(len(first)), none
         judge = np.arange(len(first), len(samples))
-        return LoadedEvents(samples, Split(samples.subjects, learn, choose, judge), tuple(reports))
+        return LoadedEvents(samples, split_by_subject(samples.subjects, learn, choose, judge), tuple(reports))
 
     def population(self) -> str:
         """The stays of the challenge, numbered across its sets."""
