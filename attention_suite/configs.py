@@ -73,5 +73,5 @@ def run(arguments: list[str]) -> int:
         print(f"wrote {copy(options.name, options.file)}")
     else:
         for name in names():
-            print(f"{name:<28} {read(name).partition(chr(10))[0].lstrip('# ')}")
+            print(f"{name:<28} {read(name).partition(chr(10))[0].lstrip('# ').rstrip(':')}")
     return 0

@@ -17,7 +17,7 @@ from importlib.metadata import EntryPoint, PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, TypedDict
 
-from .domains import distribution, is_own, registered
+from .domains import is_own, registered
 
 FOLDER = Path(__file__).parent
 CATALOGUE = FOLDER / "catalogue.json"
@@ -111,7 +111,7 @@ def stored_help(command: str) -> str | None:
     if json.loads((HELP / "made_with.json").read_text(encoding="utf-8")) != circumstances():
         return None
     if points.keys() != table.keys() or any(
-        distribution(point) != "attention-suite" or own_problem(point, table[name]) for name, point in points.items()
+        not is_own(point) or own_problem(point, table[name]) for name, point in points.items()
     ):
         return None
     width = max(shutil.get_terminal_size().columns - 2, 40)

@@ -2,7 +2,7 @@
 
     attention-suite genomics scan genome.fa --ckpt runs/chip/version_0/best.ckpt --out sites.bed
     attention-suite genomics motifs peaks.fa --ckpt runs/chip/version_0/best.ckpt --out motifs/
-    attention-suite genomics scan genome.fa --ckpt runs/chip/version_0/best.ckpt --heads motifs/heads.tsv --out sites.bed
+    attention-suite genomics scan genome.fa --ckpt best.ckpt --heads motifs/heads.tsv --out sites.bed
 
 `scan` finds sites in long sequences by overlapping windows, in memory that does not depend on their length. `motifs`
 writes what the heads read as matrices (MEME, JASPAR), their matches in JASPAR, their sites (BED) and a picture.
@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 ABOUT = f"Use a trained detector of motifs.{(__doc__ or '').partition('needs.')[2]}"
 
@@ -94,7 +95,7 @@ def _scan(options: argparse.Namespace) -> None:
     )
 
 
-def _progress(genome: Path, off: bool):  # noqa: ANN202 - a tqdm bar and its update
+def _progress(genome: Path, off: bool) -> tuple[Any, Callable[[int], None]]:
     """A bar in bases; a FASTA file has about as many as bytes, of a gzip file the end is not known."""
     from tqdm import tqdm
 

@@ -216,7 +216,8 @@ class StartParser(LightningArgumentParser):
         if trainer is not None and trainer["max_epochs"] is trainer["max_time"] is None and trainer["max_steps"] == -1:
             cfg = cfg.clone()
             cfg["trainer"]["max_epochs"] = self.EPOCHS
-        return super().dump(cfg, **kwargs)
+        text: str = super().dump(cfg, **kwargs)
+        return text
 
 
 def _start(arguments: list[str]) -> None:

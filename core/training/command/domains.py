@@ -29,18 +29,14 @@ def load_domains() -> list[Domain]:
 
 def _problem(point: EntryPoint) -> str | None:
     """Import a domain; answer why that fails: the missing package, and for a stranger's domain its distribution."""
-    name = point.name if is_own(point) else f"{point.name} (distribution {distribution(point)})"
+    own = is_own(point)
+    name = point.name if own else f"{point.name} (distribution {distribution(point)})"
     try:
         point.load()
     except MissingExtraError as error:
-        return str(error) if is_own(point) else f"{name}: {error}"
+        return str(error) if own else f"{name}: {error}"
     except ModuleNotFoundError as error:
-        missing = error.name or "a package"
-        return (
-            f'{name} needs {missing}: pip install "attention-suite[{name}]"'
-            if is_own(point)
-            else f"{name} {needs(missing)}"
-        )
+        return str(MissingExtraError(name, error, name)) if own else f"{name} {needs(error.name or str(error))}"
     except Exception as error:  # whatever is wrong with one domain, the others must work
         return f"{name} cannot be imported: {type(error).__name__}: {error}"
     return None

@@ -97,7 +97,7 @@ WRONG = {
 def test_one_message_for_a_mistake(name: str, lightning, tmp_path: Path) -> None:
     arguments, message = WRONG[name]
     result = lightning("fit", *arguments)
-    errors = [line for line in result.err.splitlines() if line.startswith("lightning: error: ")]
+    errors = [line for line in result.err.splitlines() if line.startswith("attention-suite: error: ")]
     assert result.status in (1, 2) and len(errors) == 1 and message in errors[0], result.err
     assert "Traceback" not in result.err
     assert not list(tmp_path.glob("runs/*/*/metrics.json"))
