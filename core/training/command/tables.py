@@ -1,7 +1,7 @@
 """Write what the command's help reads: `python -m core.training.command.tables`.
 
-To be run after a task or data module has come, gone or changed the first line of its docstring: a test compares the files
-with what this module would write.
+To be run after a task or data module has come, gone or changed the first line of its docstring: a test compares the
+files with what this module would write.
 """
 
 import ast

@@ -1,0 +1,41 @@
+"""The pages that the command's help reads are what their makers would say now."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+from attention_suite.pages import CATALOGUE, HELP, circumstances
+from core.training.command import tables
+
+
+def test_needed_packages_are_those_of_imports_that_run(tmp_path, monkeypatch):
+    (tmp_path / "needy").mkdir()
+    (tmp_path / "needy/__init__.py").write_text(
+        "import json\nimport numpy.linalg\nfrom typing import TYPE_CHECKING\nfrom . import inner\nimport core.masks\n"
+        "if TYPE_CHECKING:\n    import pandas\ndef later():\n    import matplotlib\n"
+        "try:\n    from scipy import sparse\nexcept ImportError:\n    pass\nclass Inside:\n    import yaml\n"
+    )
+    (tmp_path / "needy/inner.py").write_text("import torch\nimport tqdm\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    __import__("needy")
+    assert tables.needed("needy") == ["numpy", "scipy", "tqdm", "yaml"]
+
+
+FILES = """
+import json, sys
+from core.training.command.tables import files
+json.dump({str(path): text for path, text in files().items()}, sys.stdout)
+"""
+
+
+def test_the_files_are_what_would_be_written_now():
+    # in a process of its own: the parser lists every subclass that has been imported, those of tests too
+    done = subprocess.run([sys.executable, "-c", FILES], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    made = {Path(path): text for path, text in json.loads(done.stdout).items()}
+    assert set(made) == {CATALOGUE, *HELP.iterdir()} and len(made) == 6
+    if json.loads((HELP / "made_with.json").read_text(encoding="utf-8")) != circumstances():
+        made = {CATALOGUE: made[CATALOGUE]}  # with these versions the command asks the parser, not the pages
+    for path, text in made.items():
+        assert path.read_text(encoding="utf-8") == text, "run `python -m core.training.command.tables`"
