@@ -27,10 +27,10 @@ options:
   -h, --help            Show this help message
                         and exit.
   --trainer.max_epochs MAX_EPOCHS
-                        Stop training once
-                        this number of epochs
-                        is reached. Disabled
-                        by default.
+                        Stop training once this
+                        number of epochs is
+                        reached. Disabled by
+                        default.
 """
 
 

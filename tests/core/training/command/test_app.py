@@ -103,7 +103,7 @@ WRONG = {
     "unknown module": (["--model", "no.such.Task"], "model: no class 'no.such.Task': there is no module 'no'"),
     "unknown callback": (["--trainer.callbacks+=EarlyStoping"], "there is no class 'EarlyStoping'"),
     "logger of no package": (["--trainer.logger", "BarrenLogger"], "trainer.logger: needs barren: pip install barren"),
-    "one logger of no package": (["--trainer.logger+=BarrenLogger"], "trainer.logger: needs barren: pip install barren"),
+    "loggers of no package": (["--trainer.logger+=BarrenLogger"], "trainer.logger: needs barren: pip install barren"),
     "callback of no package": (["--trainer.callbacks+=needy.Callback"], "callbacks: needy.Callback needs barren: pip"),
     "task of no package": (["--model", "needy.Task"], "model: needy.Task needs barren: pip install barren"),
     "incomplete callback": (["--trainer.callbacks+=EarlyStopping"], "(EarlyStopping): missing monitor"),
@@ -260,6 +260,7 @@ def test_the_run_is_named_after_the_last_configuration(tmp_path: Path) -> None:
 
 def test_a_printed_configuration_ends(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     def printed(*options: str) -> dict:
+        capsys.readouterr()
         with pytest.raises(SystemExit) as stop:
             main(["fit", "--model", "ToyTask", "--data", "ToyData", *options, "--print_config"])
         assert stop.value.code in (None, 0)
@@ -283,7 +284,7 @@ def test_what_is_not_printed_has_no_end_of_ours(lightning, tmp_path: Path) -> No
     path.write_text(CONFIG.read_text().replace("max_epochs", "max_steps"))
     assert lightning("fit", config=path).status == 0
     stored = yaml.safe_load((tmp_path / "runs/steps/version_0/config.yaml").read_text())
-    assert stored["trainer"]["max_epochs"] is None
+    assert stored["trainer"]["max_steps"] == 3 and stored["trainer"].get("max_epochs") is None
 
 
 class Stops(Callback):
