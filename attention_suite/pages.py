@@ -24,7 +24,7 @@ CATALOGUE = FOLDER / "catalogue.json"
 HELP = FOLDER / "help"
 MAKERS = ("lightning", "jsonargparse", "docstring-parser", "typeshed-client")
 """Distributions that have a say in the pages of --help."""
-TRAIN = ("lightning", "jsonargparse", "torchmetrics", "pyarrow", "numpy")
+TRAIN = ("lightning", "jsonargparse", "torchmetrics", "pyarrow", "numpy", "yaml")
 """What the extra `train` brings."""
 
 

@@ -10,46 +10,137 @@ from typing import TYPE_CHECKING
 from ..extras import MissingExtraError
 
 if TYPE_CHECKING:
+    from .baselines import BaselineResult, by_name, checked_names
     from .checkpoint.best import Best, EarlyStop
-    from .checkpoint.checkpoints import RunCheckpoint, SafeCheckpointIO, read_checkpoint
-    from .data.module import DataModule, hash_arrays, hash_files
+    from .checkpoint.checkpoints import RunCheckpoint, SafeCheckpointIO, check_fits, read_checkpoint
+    from .data import PARTS, BatchKeys, DataModule, Key, LoadedDataModule, Loader, Split, hash_arrays, hash_files
+    from .files import read_json, replacing, write_json, write_text
+    from .load import LoadedRun, load_run
     from .metrics import Ranking, classification_metrics, regression_metrics
+    from .optim import total_steps
+    from .pages import rewrite
+    from .renamed import keep, renamed
     from .run.folder import RunFolder
     from .run.logger import MetricsTable
     from .run.predictions import PredictionTable
     from .task import StepOutput, Task
 
 __all__ = [
+    "PARTS",
+    "BaselineResult",
+    "BatchKeys",
     "Best",
     "DataModule",
     "EarlyStop",
+    "Key",
+    "LoadedDataModule",
+    "LoadedRun",
+    "Loader",
     "MetricsTable",
     "PredictionTable",
     "Ranking",
     "RunCheckpoint",
     "RunFolder",
     "SafeCheckpointIO",
+    "Split",
     "StepOutput",
     "Task",
+    "by_name",
+    "check_fits",
+    "checked_names",
     "classification_metrics",
     "hash_arrays",
     "hash_files",
+    "keep",
+    "load_run",
     "read_checkpoint",
+    "read_json",
     "regression_metrics",
+    "renamed",
+    "replacing",
+    "rewrite",
+    "total_steps",
+    "write_json",
+    "write_text",
 ]
 
 _HOMES = {
-    "checkpoint.best": ("Best", "EarlyStop"),
-    "checkpoint.checkpoints": ("RunCheckpoint", "SafeCheckpointIO", "read_checkpoint"),
-    "data.module": ("DataModule", "hash_arrays", "hash_files"),
-    "metrics": ("Ranking", "classification_metrics", "regression_metrics"),
+    "baselines": (
+        "BaselineResult",
+        "by_name",
+        "checked_names",
+    ),
+    "checkpoint.best": (
+        "Best",
+        "EarlyStop",
+    ),
+    "checkpoint.checkpoints": (
+        "RunCheckpoint",
+        "SafeCheckpointIO",
+        "check_fits",
+        "read_checkpoint",
+    ),
+    "data": (
+        "PARTS",
+        "BatchKeys",
+        "DataModule",
+        "Key",
+        "LoadedDataModule",
+        "Loader",
+        "Split",
+        "hash_arrays",
+        "hash_files",
+    ),
+    "files": (
+        "read_json",
+        "replacing",
+        "write_json",
+        "write_text",
+    ),
+    "load": (
+        "LoadedRun",
+        "load_run",
+    ),
+    "metrics": (
+        "Ranking",
+        "classification_metrics",
+        "regression_metrics",
+    ),
+    "optim": ("total_steps",),
+    "pages": ("rewrite",),
+    "renamed": (
+        "keep",
+        "renamed",
+    ),
     "run.folder": ("RunFolder",),
     "run.logger": ("MetricsTable",),
     "run.predictions": ("PredictionTable",),
-    "task": ("StepOutput", "Task"),
+    "task": (
+        "StepOutput",
+        "Task",
+    ),
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
-_ROOMS = ("checkpoint", "command", "data", "files", "metrics", "optim", "pages", "rng", "run", "task")
+_ROOMS = (
+    "adapting",
+    "baselines",
+    "batches",
+    "checkpoint",
+    "checks",
+    "cli",
+    "command",
+    "data",
+    "files",
+    "load",
+    "metrics",
+    "optim",
+    "pages",
+    "registry",
+    "renamed",
+    "rng",
+    "run",
+    "task",
+)
 
 
 def __getattr__(name: str) -> object:

@@ -1,15 +1,20 @@
 """The base of all tasks: a model, its loss and its metrics; optimisation is the same for all."""
 
 import warnings
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Any, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import lightning as L
 from torch import Tensor, nn
 from torch.optim import AdamW
 from torchmetrics import MeanMetric, MetricCollection
 
+from .adapting import AdaptsToData
+from .batches import check_batch
+from .data.module import DataModule
 from .optim import parameter_groups, total_steps, warmup_cosine
+from .registry import public_path
 
 
 class StepOutput(NamedTuple):
@@ -26,8 +31,12 @@ class StepOutput(NamedTuple):
     size: int | None = None
 
 
-class Task(L.LightningModule):
-    """A model and how it is trained. A subclass sets `self.model`, calls `use_metrics` and writes `shared_step`.
+class Task(L.LightningModule, AdaptsToData, ABC):
+    """A model and how it is trained. A subclass sets `self.model`, calls `use_metrics`, and writes two steps.
+
+    Where the model depends on the data (how many classes, how many channels), the constructor takes these numbers as
+    options that may be None, names them in `known_by_data`, ends with `begin()`, and makes the model in `build`;
+    `adapt_to` hands what the data say to `know`. So a checkpoint, which stores the options, builds its model alone.
 
     Logged: `train/loss`, `val/<metric>`, `test/<metric>` for the loss and every metric in use. Constructors take YAML
     primitives only: they are stored in the checkpoint, which loads without running code.
@@ -42,6 +51,16 @@ class Task(L.LightningModule):
     """
 
     model: nn.Module
+    batch_type: ClassVar[type | None] = None
+    """What a batch is; another one is refused with a sentence that names it. None: whatever comes."""
+    batches_from: ClassVar[str] = ""
+    """The data module that makes such batches from a user's own arrays, for that sentence."""
+    known_by_data: ClassVar[tuple[str, ...]] = ()
+    """Options that the data decide where they are None."""
+    former_options: ClassVar[Mapping[str, str]] = {}
+    """Former name -> name now: renamed options stay accepted, see `core.training.renamed`; None is not given."""
+    former: ClassVar[bool] = False
+    """Whether the class is only the former name of another one."""
 
     def __init__(
         self,
@@ -81,17 +100,100 @@ class Task(L.LightningModule):
         """
         return True
 
+    @property
+    def is_built(self) -> bool:
+        """Whether the model has been made."""
+        return isinstance(self._modules.get("model"), nn.Module)
+
+    def build(self, known: Mapping[str, Any]) -> None:
+        """Make `self.model`, and whatever else depends on the data; a task that needs no data does so at once.
+
+        Args:
+            known: The options that `known_by_data` names, none of them None.
+        """
+        raise NotImplementedError(f"{type(self).__name__}.build: expected a method that sets self.model, got none")
+
+    def begin(self) -> None:
+        """Build the model if nothing about the data is left open: the last line of a constructor."""
+        known = {name: getattr(self, name) for name in self.known_by_data}
+        if all(value is not None for value in known.values()):
+            self.build(known)
+
+    def know(self, **known: Any) -> None:
+        """Take what the data say where it was left open, refuse what differs, and build the model if there is none.
+
+        Raises:
+            ValueError: The data say something else than the model.
+        """
+        for name, value in known.items():
+            given = getattr(self, name)
+            if given is not None and given != value:
+                raise ValueError(f"{name}: expected {given}, as the model has, got {value} in the data")
+        for name, value in known.items():
+            setattr(self, name, value)
+            self.hparams[name] = value
+        if not self.is_built:
+            self.begin()
+
+    def setup(self, stage: str) -> None:
+        """Refuse to go on without a model: the data have had their chance in `adapt_to`.
+
+        Raises:
+            ValueError: There is no model; what was left open is named.
+        """
+        if self.is_built or not self.known_by_data:
+            return
+        missing = [name for name in self.known_by_data if getattr(self, name) is None]
+        one = self.data_type[0] if isinstance(self.data_type, tuple) else self.data_type
+        hint = "" if one is None else f", or data of {one.__name__}, which knows them"
+        raise ValueError(f"{', '.join(missing)}: expected values{hint}, got none")
+
+    @property
+    def data_module(self) -> DataModule | None:
+        """The data module of the run, if it is one of ours; None without a run, or with loaders of the user's own."""
+        data = None if self._trainer is None else self._trainer.datamodule  # type: ignore[attr-defined]
+        return data if isinstance(data, DataModule) else None
+
+    def names_of(self, index: Tensor) -> list[str]:
+        """Identifiers of items, by their numbers: those of the data, or the numbers themselves."""
+        data = self.data_module
+        return [str(int(item)) for item in index] if data is None else data.names_of(index)
+
+    @abstractmethod
     def shared_step(self, batch: Any, stage: str) -> StepOutput:
         """Loss, predictions and targets of a batch; stage is "train", "val" or "test"."""
-        raise NotImplementedError(f"{type(self).__name__}.shared_step: answer a StepOutput")
 
+    @abstractmethod
     def predict_step(self, batch: Any, batch_idx: int = 0) -> Mapping[str, Any]:
         """Columns of the prediction table, "id" first: equally long tensors, arrays or lists."""
-        raise NotImplementedError(f"{type(self).__name__}.predict_step: answer the columns of a table")
 
     def baselines(self, stage: str) -> Mapping[str, Mapping[str, float]]:
         """Metrics of simpler methods on the same split, name -> {"<stage>/<metric>": value}; none by default."""
         return {}
+
+    def check_batch(self, batch: Any) -> None:
+        """Refuse a batch of another type than the task's.
+
+        Raises:
+            TypeError: It is of another type.
+        """
+        check_batch(batch, self.batch_type, type(self).__name__, self.batches_from)
+
+    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
+        """Check the batch's type."""
+        self.check_batch(batch)
+
+    def on_validation_batch_start(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> None:
+        """Check the batch's type."""
+        self.check_batch(batch)
+
+    def on_test_batch_start(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> None:
+        """Check the batch's type."""
+        self.check_batch(batch)
+
+    def on_predict_batch_start(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> None:
+        """Check the batch's type."""
+        self.check_batch(batch)
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
         """The loss of one batch."""
@@ -174,7 +276,10 @@ class Task(L.LightningModule):
         return min(round(warmup), total)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep the running mean of the training loss: a run resumed inside an epoch reports the whole epoch."""
+        """Keep the classes of task and data, and the mean training loss, so that a resumed epoch is reported whole."""
+        checkpoint["task"] = public_path(type(self))
+        if self.data_module is not None:
+            checkpoint["data"] = public_path(type(self.data_module))
         checkpoint["train_loss"] = [self.train_loss.mean_value.clone(), self.train_loss.weight.clone()]
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:

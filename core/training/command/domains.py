@@ -4,7 +4,7 @@ import inspect
 from importlib import import_module
 from importlib.metadata import EntryPoint
 from types import ModuleType
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from attention_suite.domains import distribution, is_own, registered
 from attention_suite.messages import needs
@@ -61,18 +61,6 @@ def _exported(module: ModuleType, base: type) -> dict[str, str]:
     own = [cls for cls in found if cls.__module__ == top or cls.__module__.startswith(f"{top}.")]
     classes = [cls for cls in own if cls not in (Task, DataModule) and not inspect.isabstract(cls)]
     return {cls.__name__: _summary(cls) for cls in sorted(set(classes), key=lambda cls: cls.__name__)}
-
-
-def known(base: type) -> list[type]:
-    """All concrete, public subclasses of a class that have been imported, by name."""
-    found: dict[str, type] = {}
-    pending: list[type[Any]] = list(base.__subclasses__())
-    while pending:
-        cls = pending.pop()
-        pending += cls.__subclasses__()
-        if not cls.__name__.startswith("_") and not inspect.isabstract(cls):
-            found[f"{cls.__module__}.{cls.__qualname__}"] = cls
-    return sorted(found.values(), key=lambda cls: (cls.__module__.partition(".")[0], cls.__name__))
 
 
 def _summary(cls: type) -> str:

@@ -10,8 +10,9 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from attention_suite.messages import describe, nearest, needs
 
 from ..data.module import DataModule
+from ..registry import registered
 from ..task import Task
-from .domains import Domain, known
+from .domains import Domain
 
 __all__ = ["explain", "nearest", "options_of"]
 
@@ -91,7 +92,7 @@ def _parser_error(text: str, domains: list[Domain]) -> str:
     if path and (module := _first(r"No module named '([^']+)'", text)):
         return f"{key}: no class {path!r}: there is no module {module!r}{_unusable(domains)}"
     if base and (name := _first(r"Expected a dot import path string: (\S+)", text)):
-        names = [c.__name__ for c in known(base)]
+        names = [c.__name__ for c in registered(base)]
         known_names = f"; known: {', '.join(names)}" if base is not Callback and names else ""
         hint = nearest(name, names)
         return f"{key}: there is no class {name!r}{hint or known_names + _unusable(domains)}"
@@ -113,7 +114,7 @@ def _first(pattern: str, text: str) -> str | None:
 
 
 def _class(path: str, base: type) -> type | None:
-    return next((c for c in known(base) if f"{c.__module__}.{c.__qualname__}" == path or c.__name__ == path), None)
+    return next((c for c in registered(base) if f"{c.__module__}.{c.__qualname__}" == path or c.__name__ == path), None)
 
 
 def _kinds(text: str) -> str:

@@ -1,6 +1,18 @@
-"""Data modules: where the data come from, and which samples make which batch."""
+"""Data modules: where the data come from, who trains and who judges, and which samples make which batch."""
 
+from .loaded import LoadedDataModule
 from .module import DataModule, hash_arrays, hash_files
-from .sampling import BatchKeys, Loader
+from .sampling import BatchKeys, Key, Loader
+from .split import PARTS, Split
 
-__all__ = ["BatchKeys", "DataModule", "Loader", "hash_arrays", "hash_files"]
+__all__ = [
+    "PARTS",
+    "BatchKeys",
+    "DataModule",
+    "Key",
+    "LoadedDataModule",
+    "Loader",
+    "Split",
+    "hash_arrays",
+    "hash_files",
+]

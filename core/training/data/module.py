@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
+from ..adapting import AdaptsToData
 from .sampling import BatchKeys, Loader
 
 
@@ -17,8 +18,9 @@ class DataModule(L.LightningDataModule):
     """Data sets of one problem, batched reproducibly and resumably.
 
     A subclass states `licence` and `source`, sets `train_set`, `val_set`, `test_set` and `predict_set` (map-style data
-    sets; None where there is none) in `setup`, and answers `fingerprint`. Its constructor takes YAML primitives only
-    and hands `**options` on. Random transforms may draw from any global CPU generator: training samples are read with
+    sets; None where there is none) in `setup`, which ends with `introduce()`, and answers `fingerprint`; where the data
+    are read as a whole and then split, it builds on `LoadedDataModule`. Its constructor takes YAML primitives only and
+    hands `**options` on. Random transforms may draw from any global CPU generator: training samples are read with
     the generators seeded by (seed, epoch, index).
 
     Args:
@@ -30,6 +32,10 @@ class DataModule(L.LightningDataModule):
 
     licence: ClassVar[str] = ""
     source: ClassVar[str] = ""
+    former: ClassVar[bool] = False
+    """Whether the class is only the former name of another one."""
+    from_python: ClassVar[bool] = False
+    """Whether it takes arrays, which no configuration can hold: it is not for the command line."""
 
     def __init__(self, batch_size: int = 64, num_workers: int = 0, seed: int = 0, drop_last: bool = True) -> None:
         super().__init__()
@@ -46,10 +52,18 @@ class DataModule(L.LightningDataModule):
         raise NotImplementedError(f"{type(self).__name__}.fingerprint: answer a hash of the data's content")
 
     def introduce(self) -> None:
-        """Let the task take from the data what it must know, if it asks to: `setup` ends with this."""
-        adapt = getattr(getattr(self.trainer, "lightning_module", None), "adapt_to", None)
-        if callable(adapt):
-            adapt(self)
+        """Let the task take from the data what it must know: `setup` ends with this."""
+        task: object = None if self.trainer is None else self.trainer.lightning_module
+        if isinstance(task, AdaptsToData):
+            task.meet(self)
+
+    def names_of(self, index: torch.Tensor) -> list[str]:
+        """Identifiers of items by their numbers, for tables; the numbers themselves where items have no names."""
+        return [str(int(item)) for item in index]
+
+    def describe_split(self) -> str:
+        """Who trains, who chooses and who judges, in words; "" where that is not known."""
+        return ""
 
     def train_dataloader(self) -> Any:
         """Shuffled batches of the training set."""

@@ -34,7 +34,7 @@ def describe(trainer: Trainer, seed: int | None) -> dict[str, Any]:
 
 
 def describe_data(data: Any) -> dict[str, Any]:
-    """Name, licence, source and fingerprint of the data (None where they are not one of our data modules)."""
+    """Name, licence, source, fingerprint and split of the data (None where they are not one of our data modules)."""
     if not isinstance(data, DataModule):
         return {"name": None if data is None else type(data).__name__, "fingerprint": None}
     return {
@@ -42,6 +42,7 @@ def describe_data(data: Any) -> dict[str, Any]:
         "licence": data.licence,
         "source": data.source,
         "fingerprint": data.fingerprint(),
+        "split": data.describe_split(),
     }
 
 

@@ -73,6 +73,9 @@ class Scripted(Task):
             return StepOutput(nn.functional.binary_cross_entropy_with_logits(z, y.float()), size=len(y))
         return StepOutput(torch.tensor(self.losses[self.current_epoch]), z.sigmoid(), y)
 
+    def predict_step(self, batch, batch_idx: int = 0):
+        return {"probability": self.model(batch[0][:, None])[:, 0].sigmoid()}
+
 
 def fit(lightning, losses: list[float], *args):
     task = ["--model", f"{__name__}.Scripted", "--model.losses", str(losses), "--data", f"{__name__}.OneClass"]

@@ -39,3 +39,18 @@ def test_the_files_are_what_would_be_written_now():
         made = {CATALOGUE: made[CATALOGUE]}  # with these versions the command asks the parser, not the pages
     for path, text in made.items():
         assert path.read_text(encoding="utf-8") == text, "run `python -m core.training.command.tables`"
+
+
+def test_what_training_exports_is_imported_when_it_is_asked_for():
+    import ast
+
+    import core.training as training
+
+    (block,) = [one for one in ast.parse(Path(training.__file__).read_text("utf-8")).body if isinstance(one, ast.If)]
+    seen = {name.name: f"core.training.{one.module}" for one in block.body for name in one.names}
+    assert sorted(seen) == sorted(training.__all__) == sorted(training._HOME)
+    for name, module in seen.items():
+        assert getattr(training, name) is getattr(sys.modules[module], name)
+    for path in Path(training.__file__).parent.iterdir():
+        if not path.name.startswith("_") and path.name != "configs":
+            assert getattr(training, path.stem) is sys.modules[f"core.training.{path.stem}"]

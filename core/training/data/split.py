@@ -1,0 +1,79 @@
+"""Who trains, who chooses, who judges: item numbers of three parts, checked so that nothing leaks."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+PARTS = ("train", "val", "test")
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """Item numbers of the three parts; no item is in two of them, and no group where items belong to groups.
+
+    Items may be in no part, such as nodes without a label.
+
+    Args:
+        train: Numbers of the items that train.
+        val: That choose.
+        test: That judge.
+        groups: Of every item: what must not be parted, such as the subject of a sample; None where items stand alone.
+        unit: What a group is called, for messages.
+
+    Shapes:
+        train, val, test: (n,) whole numbers; groups: (N,)
+
+    Raises:
+        ValueError: An item or a group is in two parts, or a number does not exist.
+    """
+
+    train: np.ndarray
+    val: np.ndarray
+    test: np.ndarray
+    groups: np.ndarray | None = None
+    unit: str = "group"
+
+    def __post_init__(self) -> None:
+        owners: dict[str, np.ndarray] = {}
+        for name in PARTS:
+            part = getattr(self, name)
+            if part.ndim != 1 or (part.dtype.kind not in "iu" and len(part)):
+                raise ValueError(f"{name}: expected (n,) of whole numbers, got {part.shape} of {part.dtype}")
+            most = np.inf if self.groups is None else len(self.groups)
+            if len(part) and (part.min() < 0 or part.max() >= most):
+                end = "" if self.groups is None else f" .. {len(self.groups) - 1}"
+                raise ValueError(f"{name}: expected items 0{end}, got {part.min()} .. {part.max()}")
+            if len(np.unique(part)) != len(part):
+                raise ValueError(f"{name}: expected every item once, got one twice")
+            owners[name] = np.unique(part if self.groups is None or not len(part) else self.groups[part])
+        what = "item" if self.groups is None else self.unit
+        for first, second in (("train", "val"), ("train", "test"), ("val", "test")):
+            if not len(owners[first]) or not len(owners[second]):
+                continue
+            both = np.intersect1d(owners[first], owners[second])
+            if len(both):
+                raise ValueError(
+                    f"split: expected every {what} in one part, got {len(both)} in {first} and {second}, such as "
+                    f"{both[0].item()!r}"
+                )
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        """The three parts."""
+        return iter((self.train, self.val, self.test))
+
+    def part(self, name: str) -> np.ndarray:
+        """A part by its name: "train", "val" or "test"."""
+        if name not in PARTS:
+            raise ValueError(f"part: expected one of {', '.join(PARTS)}, got {name!r}")
+        answer: np.ndarray = getattr(self, name)
+        return answer
+
+    def __str__(self) -> str:
+        """The sizes in words."""
+        sizes = zip(PARTS, self, strict=True)
+        if self.groups is None:
+            return ", ".join(f"{name} {len(part)}" for name, part in sizes)
+        groups = self.groups
+        counts = ((name, len(part), len(np.unique(groups[part])) if len(part) else 0) for name, part in sizes)
+        return ", ".join(f"{name} {items} samples of {owners} {self.unit}s" for name, items, owners in counts)
