@@ -13,7 +13,7 @@ check_core(__name__)
 from core.extras import MissingExtraError  # noqa: E402
 
 try:
-    from .classification.data import CifarData, DigitsData, ImageFolderData, MedMnistData, Mnist5kData
+    from .classification.data import CifarData, DigitsData, ImageArrayData, ImageFolderData, MedMnistData, Mnist5kData
     from .classification.task import ImageClassificationTask, attention_maps
     from .images import ImageBatch, ImageDataModule, read_image
     from .vit.backbones import create_backbone
@@ -24,6 +24,7 @@ except ModuleNotFoundError as error:
 __all__ = [
     "CifarData",
     "DigitsData",
+    "ImageArrayData",
     "ImageBatch",
     "ImageClassificationTask",
     "ImageDataModule",

@@ -8,6 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from ..extras import MissingExtraError
+from .renamed import keep, renamed  # a module and what it holds share their name: bound at once
 
 if TYPE_CHECKING:
     from .baselines import BaselineResult, by_name, checked_names
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from .metrics import Ranking, classification_metrics, regression_metrics
     from .optim import total_steps
     from .pages import rewrite
-    from .renamed import keep, renamed
     from .run.folder import RunFolder
     from .run.logger import MetricsTable
     from .run.predictions import PredictionTable
@@ -65,91 +65,30 @@ __all__ = [
 ]
 
 _HOMES = {
-    "baselines": (
-        "BaselineResult",
-        "by_name",
-        "checked_names",
-    ),
-    "checkpoint.best": (
-        "Best",
-        "EarlyStop",
-    ),
-    "checkpoint.checkpoints": (
-        "RunCheckpoint",
-        "SafeCheckpointIO",
-        "check_fits",
-        "read_checkpoint",
-    ),
-    "data": (
-        "PARTS",
-        "BatchKeys",
-        "DataModule",
-        "Key",
-        "LoadedDataModule",
-        "Loader",
-        "Split",
-        "hash_arrays",
-        "hash_files",
-    ),
-    "files": (
-        "read_json",
-        "replacing",
-        "write_json",
-        "write_text",
-    ),
-    "load": (
-        "LoadedRun",
-        "load_run",
-    ),
-    "metrics": (
-        "Ranking",
-        "classification_metrics",
-        "regression_metrics",
-    ),
-    "optim": ("total_steps",),
-    "pages": ("rewrite",),
-    "renamed": (
-        "keep",
-        "renamed",
-    ),
-    "run.folder": ("RunFolder",),
-    "run.logger": ("MetricsTable",),
-    "run.predictions": ("PredictionTable",),
-    "task": (
-        "StepOutput",
-        "Task",
-    ),
+    "baselines": "BaselineResult by_name checked_names",
+    "checkpoint.best": "Best EarlyStop",
+    "checkpoint.checkpoints": "RunCheckpoint SafeCheckpointIO check_fits read_checkpoint",
+    "data": "PARTS BatchKeys DataModule Key LoadedDataModule Loader Split hash_arrays hash_files",
+    "files": "read_json replacing write_json write_text",
+    "load": "LoadedRun load_run",
+    "metrics": "Ranking classification_metrics regression_metrics",
+    "optim": "total_steps",
+    "pages": "rewrite",
+    "run.folder": "RunFolder",
+    "run.logger": "MetricsTable",
+    "run.predictions": "PredictionTable",
+    "task": "StepOutput Task",
 }
-_HOME = {name: module for module, names in _HOMES.items() for name in names}
-_ROOMS = (
-    "adapting",
-    "baselines",
-    "batches",
-    "checkpoint",
-    "checks",
-    "cli",
-    "command",
-    "data",
-    "files",
-    "load",
-    "metrics",
-    "optim",
-    "pages",
-    "registry",
-    "renamed",
-    "rng",
-    "run",
-    "task",
-)
+_HOME = {name: module for module, names in _HOMES.items() for name in names.split()}
 
 
 def __getattr__(name: str) -> object:
-    if name not in _HOME and name not in _ROOMS:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     try:
-        module = import_module(f".{_HOME.get(name, name)}", __name__)
+        found = import_module(f".{_HOME.get(name, name)}", __name__)
     except ModuleNotFoundError as error:
+        if error.name == f"{__name__}.{name}":
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}") from None
         raise MissingExtraError("core.training", error, "train") from error
-    value = getattr(module, name) if name in _HOME else module
+    value = getattr(found, name) if name in _HOME else found
     globals()[name] = value
     return value
