@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -12,16 +13,19 @@ from core.training.command import tables
 
 
 def test_needed_packages_are_those_of_imports_that_run(tmp_path, monkeypatch):
-    (tmp_path / "needy").mkdir()
-    (tmp_path / "needy/__init__.py").write_text(
+    (tmp_path / "wanting").mkdir()
+    (tmp_path / "wanting/__init__.py").write_text(
         "import json\nimport numpy.linalg\nfrom typing import TYPE_CHECKING\nfrom . import inner\nimport core.masks\n"
         "if TYPE_CHECKING:\n    import pandas\ndef later():\n    import matplotlib\n"
         "try:\n    from scipy import sparse\nexcept ImportError:\n    pass\nclass Inside:\n    import yaml\n"
     )
-    (tmp_path / "needy/inner.py").write_text("import torch\nimport tqdm\n")
+    (tmp_path / "wanting/inner.py").write_text("import torch\nimport tqdm\n")
     monkeypatch.syspath_prepend(str(tmp_path))
-    __import__("needy")
-    assert tables.needed("needy") == ["numpy", "scipy", "tqdm", "yaml"]
+    import_module("wanting")
+    try:
+        assert tables.needed("wanting") == ["numpy", "scipy", "tqdm", "yaml"]
+    finally:
+        del sys.modules["wanting"], sys.modules["wanting.inner"]
 
 
 FILES = """
