@@ -33,7 +33,7 @@ from matplotlib.colors import PowerNorm
 import vision
 from core import __version__
 from vision.classification import ranking_scores, support_vector_machine
-from vision.vit.receptive_field import effective_receptive_field, spread
+from vision.vit import effective_receptive_field, spread
 
 CONFIGS = Path(__file__).resolve().parent.parent / "configs" / "vision"
 
@@ -297,7 +297,7 @@ def main() -> None:
     paths = [arguments.out / f"{arguments.data}_{what}.png" for what in ("accuracy", "attention", "receptive_field")]
     plot_accuracy(outcomes, first.classes, f"{type(first).__name__}: test accuracy, {runs}", paths[0])
     plot_attention(models["vision transformer"], first, paths[1])
-    plot_receptive_fields(models, first, paths[2], 32 if arguments.fast else 128)
+    plot_receptive_fields(models, first, paths[2], 8 if arguments.fast else 128)
     print("\n".join(f"saved {path}" for path in paths))
 
 

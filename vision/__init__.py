@@ -6,6 +6,8 @@ Needs the extra `vision`. Importing it registers the models with timm and the ta
 line.
 """
 
+import importlib
+
 from attention_suite import check_core
 
 check_core(__name__)
@@ -20,6 +22,16 @@ try:
     from .vit.model import VisionTransformer
 except ModuleNotFoundError as error:
     raise MissingExtraError("vision", error, "vision") from error
+
+FORMER_MODULES = {"data": "vision.images"}
+"""Former name -> module that is reached by it, as `vision.data.decode`."""
+
+
+def __getattr__(name: str) -> object:
+    if name in FORMER_MODULES:
+        return importlib.import_module(FORMER_MODULES[name])
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
 
 __all__ = [
     "CifarData",

@@ -14,11 +14,12 @@ if TYPE_CHECKING:
     from .baselines import BaselineResult, by_name, checked_names
     from .checkpoint.best import Best, EarlyStop
     from .checkpoint.checkpoints import RunCheckpoint, SafeCheckpointIO, check_fits, read_checkpoint
+    from .cli import main
     from .data import PARTS, BatchKeys, DataModule, Key, LoadedDataModule, Loader, Split, hash_arrays, hash_files
     from .files import read_json, replacing, write_json, write_text
     from .load import LoadedRun, load_run
     from .metrics import Ranking, classification_metrics, regression_metrics
-    from .optim import total_steps
+    from .optim import total_steps, warmup_cosine_factor
     from .pages import rewrite
     from .run.folder import RunFolder
     from .run.logger import MetricsTable
@@ -53,6 +54,7 @@ __all__ = [
     "hash_files",
     "keep",
     "load_run",
+    "main",
     "read_checkpoint",
     "read_json",
     "regression_metrics",
@@ -60,6 +62,7 @@ __all__ = [
     "replacing",
     "rewrite",
     "total_steps",
+    "warmup_cosine_factor",
     "write_json",
     "write_text",
 ]
@@ -68,11 +71,12 @@ _HOMES = {
     "baselines": "BaselineResult by_name checked_names",
     "checkpoint.best": "Best EarlyStop",
     "checkpoint.checkpoints": "RunCheckpoint SafeCheckpointIO check_fits read_checkpoint",
+    "cli": "main",
     "data": "PARTS BatchKeys DataModule Key LoadedDataModule Loader Split hash_arrays hash_files",
     "files": "read_json replacing write_json write_text",
     "load": "LoadedRun load_run",
     "metrics": "Ranking classification_metrics regression_metrics",
-    "optim": "total_steps",
+    "optim": "total_steps warmup_cosine_factor",
     "pages": "rewrite",
     "run.folder": "RunFolder",
     "run.logger": "MetricsTable",

@@ -3,7 +3,7 @@
 from os import PathLike, fspath
 from typing import NamedTuple
 
-from core.training.checkpoint.checkpoints import check_fits, read_checkpoint
+from core.training.checkpoint import check_fits, read_checkpoint
 
 from ..detector.model import MotifDetector
 from .task import MotifDetectionTask

@@ -78,11 +78,12 @@ class Split:
             part = np.asarray(parts.get(name, np.zeros(0, dtype=np.int64)))
             if part.dtype == bool:
                 if part.shape != (count,):
-                    raise ValueError(f"split: expected a mask of {count} items for {name}, got {part.shape}")
+                    raise ValueError(f"{name}: expected a mask of {count} items, got {part.shape}")
                 part = np.flatnonzero(part)
+            part = part if part.size else part.astype(np.int64)
             if len(part) and (part.dtype.kind not in "iu" or part.max() >= count):
                 got = f"{part.dtype} up to {part.max()}"
-                raise ValueError(f"split: expected whole numbers 0 .. {count - 1} for {name}, got {got}")
+                raise ValueError(f"{name}: expected whole numbers 0 .. {count - 1}, got {got}")
             numbers[name] = part.astype(np.int64)
         return cls(numbers["train"], numbers["val"], numbers["test"])
 

@@ -60,9 +60,7 @@ def test_what_is_missing_is_named(tmp_path: Path) -> None:
         load_run(tmp_path)
     with pytest.raises(FileNotFoundError, match="ckpt_path: expected a checkpoint file"):
         load_run(tmp_path / "none.ckpt")
-    with pytest.raises(
-        ValueError, match="expected options of .*ToyTask in x, got .*unexpected keyword argument 'depth'"
-    ):
+    with pytest.raises(ValueError, match=r"expected options of .*ToyTask in x, got .*unexpected keyword argument"):
         _build(Path("x"), Task, public_path(ToyTask), {"depth": 3}, "task", False)
 
 

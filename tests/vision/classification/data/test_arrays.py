@@ -81,8 +81,8 @@ def test_parts_may_be_numbers_or_masks():
         ({"names": ["x"] * 24}, "names: expected 24 different names"),
         ({"split": {"training": [0]}}, "split: expected the parts train, val, test, got 'training'"),
         ({"split": {"train": [0, 1], "test": [1]}}, "split: expected every item in one part, got 1"),
-        ({"split": {"train": [24]}}, r"split: expected whole numbers 0 \.\. 23"),
-        ({"split": {"train": [True, False]}}, "split: expected a mask of 24 items"),
+        ({"split": {"train": [24]}}, r"train: expected whole numbers 0 \.\. 23"),
+        ({"split": {"train": [True, False]}}, "train: expected a mask of 24 items"),
     ],
 )
 def test_bad_arrays_are_named(arguments, message):
