@@ -39,8 +39,8 @@ def run_one(prog: str, about: str, commands: Mapping[str, Command], arguments: l
     for name, command in commands.items():
         one = choices.add_parser(name, help=command.help, description=command.help)
         command.add_arguments(one)
-        one.set_defaults(_run=command.run)
+        one.set_defaults(command_to_run=command.run)
     options = parser.parse_args(arguments)
-    run: Callable[[argparse.Namespace], None] = options._run
-    del options._run, options.command
+    run: Callable[[argparse.Namespace], None] = options.command_to_run
+    del options.command_to_run, options.command
     run(options)

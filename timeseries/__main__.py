@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Sequence
 
-from core.training.cli import run
+from attention_suite import run
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -15,7 +15,7 @@ from lightning.pytorch.callbacks import EMAWeightAveraging
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
-from attention_suite.messages import FAILED, INTERRUPTED, PREFIX, TERMINATED, USAGE, CommandError
+from attention_suite import FAILED, INTERRUPTED, PREFIX, TERMINATED, USAGE, CommandError
 
 from ..checkpoint.best import EarlyStop
 from ..checkpoint.checkpoints import RunCheckpoint, SafeCheckpointIO, check_fits, read_checkpoint

@@ -6,9 +6,7 @@ from importlib.metadata import EntryPoint
 from types import ModuleType
 from typing import NamedTuple
 
-from attention_suite.domains import distribution, is_own, registered
-from attention_suite.messages import needs
-from attention_suite.pages import Offer
+from attention_suite import Offer, distribution, is_own, needs, registered
 
 from ...extras import MissingExtraError
 from ..data.module import DataModule

@@ -7,7 +7,7 @@ from argparse import ArgumentError
 from lightning import Callback, Trainer
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 
-from attention_suite.messages import describe, nearest, needs
+from attention_suite import describe, nearest, needs
 
 from ..data.module import DataModule
 from ..registry import registered

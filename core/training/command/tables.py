@@ -15,9 +15,7 @@ from importlib.metadata import EntryPoint
 from pathlib import Path
 from unittest.mock import patch
 
-from attention_suite.cli import COMMANDS
-from attention_suite.domains import is_own, registered
-from attention_suite.pages import CATALOGUE, HELP, Offer, circumstances
+from attention_suite import CATALOGUE, COMMANDS, HELP, Offer, circumstances, is_own, registered
 
 from .app import run
 from .domains import offer
