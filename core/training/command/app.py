@@ -19,7 +19,7 @@ from attention_suite import FAILED, INTERRUPTED, PREFIX, TERMINATED, USAGE, Comm
 
 from ..checkpoint.best import EarlyStop
 from ..checkpoint.checkpoints import RunCheckpoint, SafeCheckpointIO, check_fits, read_checkpoint
-from ..checkpoint.stored import Stored
+from ..checkpoint.stored import Stored, settle_names
 from ..data.module import DataModule
 from ..run.folder import RunFolder
 from ..run.logger import MetricsTable
@@ -73,14 +73,17 @@ class SuiteCLI(LightningCLI):
 
     def before_instantiate_classes(self) -> None:
         """Settle what the checkpoint and the options say differently."""
-        if self.stored is not None and self.subcommand is not None:
-            options = self.config[self.subcommand]
-            task = pkgutil.resolve_name(options.model.class_path)
+        if self.subcommand is None:
+            return
+        options = self.config[self.subcommand]
+        task = pkgutil.resolve_name(options.model.class_path)
+        settle_names(options.model.get("init_args") or {}, task, self.arguments)
+        if self.stored is not None:
             for note in self.stored.settle(options.model, resume=self.subcommand == "fit", task=task):
                 print(note, file=sys.stderr)
             if self.subcommand == "fit" and "loops" not in self.checkpoint:
                 raise ValueError(f"ckpt_path: {self.ckpt_path} holds weights alone: there is no run to resume")
-        elif self.subcommand not in ("fit", None):
+        elif self.subcommand != "fit":
             print(
                 f"note: {self.subcommand} without --ckpt_path: the model is as built, not trained by this suite",
                 file=sys.stderr,

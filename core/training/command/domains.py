@@ -52,13 +52,18 @@ def offer(module: ModuleType) -> Offer:
 
 
 def _exported(module: ModuleType, base: type) -> dict[str, str]:
-    """Public, concrete classes; without `__all__`, those that are the module's own."""
+    """Public, concrete classes that a configuration can name; without `__all__`, those that are the module's own."""
     names = getattr(module, "__all__", [name for name in vars(module) if not name.startswith("_")])
     found = [value for name in names if inspect.isclass(value := getattr(module, name)) and issubclass(value, base)]
     top = module.__name__
     own = [cls for cls in found if cls.__module__ == top or cls.__module__.startswith(f"{top}.")]
-    classes = [cls for cls in own if cls not in (Task, DataModule) and not inspect.isabstract(cls)]
+    classes = [cls for cls in own if cls not in (Task, DataModule) and not inspect.isabstract(cls) and is_offered(cls)]
     return {cls.__name__: _summary(cls) for cls in sorted(set(classes), key=lambda cls: cls.__name__)}
+
+
+def is_offered(cls: type) -> bool:
+    """Whether the help lists a class: not the former name of another, and nothing that only Python can make."""
+    return not vars(cls).get("former", False) and not getattr(cls, "from_python", False)
 
 
 def _summary(cls: type) -> str:
