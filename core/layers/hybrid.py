@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from ..biases import Bias
-from ..engine.problem import AttentionOutput
+from ..engine import AttentionOutput
 from ..masks import And, Causal, Dilated, Mask, Window
 from .attention import MultiheadAttention
 from .padding import fences, zero_rows

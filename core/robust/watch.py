@@ -9,8 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..engine.observe import observers
-from ..engine.problem import AttentionOutput, Problem, by_head
+from ..engine import AttentionOutput, Problem, by_head, observers
 from ..layers import MultiheadAttention, TorchMultiheadAttention
 
 Forward = Callable[[nn.Module, Any], Any]

@@ -1,5 +1,6 @@
 """The backend `banded`: windows, dilation and global positions in linear time."""
 
-from .banded import NAME, cost, not_supported_reasons, run
+from .band import Band, BandCut, band_of, global_positions
+from .banded import Banded
 
-__all__ = ["NAME", "cost", "not_supported_reasons", "run"]
+__all__ = ["Band", "BandCut", "Banded", "band_of", "global_positions"]

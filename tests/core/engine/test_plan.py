@@ -8,8 +8,7 @@ import torch
 
 import core
 from core import biases, masks
-from core.engine.cost import Cost
-from core.engine.rates import RATES, Rates
+from core.engine import RATES, Cost, Rates
 
 X = torch.randn(1, 2, 8, 4)
 
