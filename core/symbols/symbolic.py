@@ -18,7 +18,7 @@ from .type_names import type_name
 
 _T = TypeVar("_T")
 
-_WRITTEN_BEFORE = {  # how methods were called before writers of nodes could rely on them
+_UNHEARD = {  # names that nothing calls, by what they stand for
     "_block": "block(part)",
     "_at": "at(pairs)",
     "_extent": "extent(part)",
@@ -47,7 +47,7 @@ class Symbolic(ABC):
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
-        for old, new in _WRITTEN_BEFORE.items():
+        for old, new in _UNHEARD.items():
             if old in cls.__dict__:
                 raise TypeError(f"{cls.__name__}: expected a method {new}, got {old}: rename it")
 

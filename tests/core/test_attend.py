@@ -313,9 +313,7 @@ class TestNeed:
     )
     def test_pair_weights_need_one_list_of_pairs(self, mask):
         x = torch.randn(1, 1, 2, 4)
-        with pytest.raises(
-            ValueError, match=r"mask: expected exactly one Edges or Neighbours for .*got [02]"
-        ):
+        with pytest.raises(ValueError, match=r"mask: expected exactly one Edges or Neighbours for .*got [02]"):
             core.attend(x, x, x, mask=mask, need=("pair_weights",))
 
 

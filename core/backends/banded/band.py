@@ -70,20 +70,22 @@ class BandCut:
     Args:
         band: Where the mask may allow anything.
         everywhere: The global positions of each item, ascending.
+        tile: The size of the tiles; None is the one that the backend takes.
     """
 
     band: Band
     everywhere: Sequence[Sequence[int]]
+    tile: TileSize | None = None
 
     columns_repeat = False  # as `core.tiles.Cut` has it: row tiles have columns of their own
 
     def size(self, whole: Part) -> tuple[int, int, int]:
         """Answer how many items, rows and columns a tile has at most."""
-        step = self.band.step
-        rows = max(1, min(TILE.rows, -(-whole.Lq // step)))
-        cols = max(1, min(TILE.cols, rows - 1 + self.band.width, whole.Lk))
+        step, tile = self.band.step, self.tile or TILE
+        rows = max(1, min(tile.rows, -(-whole.Lq // step)))
+        cols = max(1, min(tile.cols, rows - 1 + self.band.width, whole.Lk))
         alike = all(chosen == self.everywhere[0] for chosen in self.everywhere)
-        items = min(TILE.cells // max(1, whole.H * rows * cols), whole.B) if alike else 1
+        items = min(tile.cells // max(1, whole.H * rows * cols), whole.B) if alike else 1
         return max(1, items), rows, cols
 
     def row_parts(self, whole: Part) -> Iterator[Part]:

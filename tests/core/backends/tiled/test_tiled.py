@@ -114,9 +114,7 @@ def test_empty_tiles_are_not_visited(tile, mask, visited):
 def test_second_derivatives_name_the_way_out():
     x = torch.randn(1, 1, 3, 2, requires_grad=True)
     out = core.attend(x, x, x, backend="tiled")
-    with pytest.raises(
-        RuntimeError, match=r"backend: expected 'reference' for second derivatives.*by tiles"
-    ):
+    with pytest.raises(RuntimeError, match=r"backend: expected 'reference' for second derivatives.*by tiles"):
         torch.autograd.grad(out.sum(), x, create_graph=True)
 
 
