@@ -15,7 +15,7 @@ from core.backends import BACKENDS
 from core.backends.flex import flex
 from core.engine import pose
 from core.symbols import Sizes as Places
-from core.symbols import node
+from core.symbols import Symbolic, node
 
 from ...cases import Sizes, bias_cases, cases, mask_cases
 
@@ -135,11 +135,17 @@ class TestFunctionsOfOnePair:
         assert torch.autograd.grad(value.exp().sum(), rate)[0].tolist() == [0.0]
 
     def test_only_nodes_that_list_pairs_need_tables(self):
-        s = Sizes(1, 2, 4, 4)
-        found = {name for name, (mask, _) in mask_cases(s).items() if list(mask.tables())}
-        assert found == {name for name in mask_cases(s) if "edges" in name or "neighbours" in name} | {"all three"}
-        found = {name for name, (build, learnable, _) in bias_cases(s).items() if list(build(*learnable).tables())}
-        assert found == {"edges", "edges per head", "edges of items"}
+        """Of core's own; a node that has no elementwise form yet is read from a table, too."""
+        s, formless = Sizes(1, 2, 4, 4), {masks.Edges, masks.Neighbours, biases.EdgeBias}
+        nodes = [mask for mask, _ in mask_cases(s).values()]
+        nodes += [build(*learnable) for build, learnable, _ in bias_cases(s).values()]
+        for whole in nodes:
+            leaves = list(whole.leaves())
+            slow = [leaf for leaf in leaves if type(leaf).elementwise is Symbolic.elementwise]
+            assert list(whole.tables()) == slow
+            assert {type(leaf) for leaf in leaves} & formless <= {type(leaf) for leaf in slow}
+        simple = masks.Causal(), masks.Window(1, 1), masks.Segments(torch.zeros(1, 4).long()), biases.Alibi(1.0)
+        assert not [table for one in simple for table in one.tables()]
         many = biases.DistanceDecay(torch.zeros(1, 4, 9), 1.0)
         assert list((many + biases.Alibi(1.0)).tables()) == [many]
 
