@@ -4,8 +4,6 @@ A bias that answers one of these from `form` promises to equal it at every pair.
 backend's business.
 """
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 from torch import Tensor

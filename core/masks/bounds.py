@@ -1,9 +1,7 @@
 """What the structure of a mask guarantees about j - i, where i counts over the keys (the last query = last key)."""
 
-from __future__ import annotations
-
 import math
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 from torch import Tensor
 
@@ -23,12 +21,16 @@ class Bounds(NamedTuple):
     step: int = 1
     everywhere: tuple[Tensor, ...] = ()
 
-    def both(self, other: Bounds) -> Bounds:
+    def both(self, other: Self) -> Self:
         """Answer the bounds of what two masks allow."""
         low, high = max(self.low, other.low), min(self.high, other.high)
-        return Bounds(low, high, math.lcm(self.step, other.step), self.everywhere + other.everywhere)
+        return self._replace(
+            low=low, high=high, step=math.lcm(self.step, other.step), everywhere=self.everywhere + other.everywhere
+        )
 
-    def either(self, other: Bounds) -> Bounds:
+    def either(self, other: Self) -> Self:
         """Answer the hull; offset 0 is a multiple of every step, so the steps have their greatest divisor in common."""
         low, high = min(self.low, other.low), max(self.high, other.high)
-        return Bounds(low, high, math.gcd(self.step, other.step), self.everywhere + other.everywhere)
+        return self._replace(
+            low=low, high=high, step=math.gcd(self.step, other.step), everywhere=self.everywhere + other.everywhere
+        )
