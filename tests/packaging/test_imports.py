@@ -29,7 +29,7 @@ def all_imports(package: str) -> list[Import]:
 
 def test_imports_are_resolved_to_full_names():
     found = {one.module: one for one in imports(ROOT / "core" / "masks" / "time.py")}
-    assert found["core.symbols.symbolic"].relative and found["core.masks.base"].relative
+    assert found["core.symbols"].relative and found["core.masks.base"].relative
     assert not found["torch"].relative and not found["torch"].deferred
 
 
