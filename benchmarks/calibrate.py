@@ -117,7 +117,7 @@ def fit(points: list[tuple[Cost, float]]) -> tuple[Rates, float]:
 
 
 def write(found: dict[str, Rates]) -> None:
-    """Put the rates into core/engine/rates.py; what stands above them and routes that were not measured stay."""
+    """Put the rates into core/engine/rates.py; what stands above them stays, as do routes that were not measured."""
     head = PAGE.read_text(encoding="utf-8").split("RATES = {")[0]
     every = RATES | found
     lines = [

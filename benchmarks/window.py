@@ -15,15 +15,16 @@ import platform
 import statistics
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
 import core
-from core import biases, masks
-from core.backends.banded import band, banded, blocks
+from core import biases, masks, scores
+from core.backends.banded import ROWS, TILE, BandCut, band_of
+from core.engine import pose
+from core.tiles import attend_by_tiles
 
 try:
     from local_attention import LocalAttention
@@ -58,23 +59,14 @@ def ours(**arguments: object) -> Callable[..., Tensor]:
     return lambda q, k, v: core.attend(q, k, v, backend="banded", **{"mask": masks.Window(SIDE, SIDE), **arguments})
 
 
-@contextmanager
-def by_tiles(rows: int) -> Iterator[None]:
-    """Let the tile engine do what the kernel would."""
-    old = banded.kernel_can, band.TILE
-    banded.kernel_can, band.TILE = (lambda p: False), band.TILE._replace(rows=rows)
-    try:
-        yield
-    finally:
-        banded.kernel_can, band.TILE = old
-
-
 def tiled(rows: int) -> Callable[..., Tensor]:
-    """Our attention by the tile engine, which reads the size of its tiles both forward and backward."""
+    """Our attention by the tile engine, which does what the kernel would."""
+    arguments = {"bias": None, "score": scores.Dot(), "scale": None, "temperature": 1.0, "dropout_p": 0.0, "need": ()}
 
     def f(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        with by_tiles(rows):
-            return ours()(q, k, v)
+        problem = pose(q, k, v, mask=masks.Window(SIDE, SIDE), **arguments)
+        cut = BandCut(band_of(problem.pattern), [[]] * len(q), TILE._replace(rows=rows))
+        return attend_by_tiles(problem, None, cut).out
 
     return f
 
@@ -182,7 +174,7 @@ def main() -> int:
         exact_windowsize=True,
         use_rotary_pos_emb=False,
     )
-    rows = blocks.ROWS
+    rows = ROWS
     needed = (2 * SIDE + 1) / (2 * SIDE + rows)
     print(f"torch {torch.__version__}, {platform.machine()}, {arguments.threads} threads, {arguments.rounds} rounds\n")
     qkv = {L: inputs(L) for L in arguments.lengths}

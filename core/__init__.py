@@ -9,8 +9,8 @@ from types import ModuleType
 
 from . import biases, extras, layers, masks, positions, scores
 from ._version import __version__
-from .attend import Plan, attend, plan
-from .engine.problem import AttentionOutput
+from .attend import attend, plan
+from .engine import AttentionOutput, Plan
 from .fusion import FusionOutput, GatedFusion
 from .layers import (
     MLP,

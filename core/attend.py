@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Literal, overload
 
 import torch
@@ -12,45 +11,8 @@ from torch import Tensor
 from . import scores
 from .backends import BACKENDS
 from .biases import Bias
-from .engine import dropout
-from .engine.cost import Cost
-from .engine.observe import observers
-from .engine.problem import AttentionOutput, Problem, autocast_is_on, pose
+from .engine import AttentionOutput, Plan, autocast_is_on, choose, dropout, make_plan, observers, pose
 from .masks import Mask
-
-DENSE_BYTES = 1 << 27  # what a step may hold for the square of the length before "auto" looks for linear memory
-FASTEST = ("fused",)  # where a kernel runs without a dense mask, nothing is faster: no need to ask the others
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """One backend in a plan: why it cannot serve (empty if it can) and what a training step would cost on it."""
-
-    backend: str
-    reasons: tuple[str, ...]
-    cost: Cost
-
-
-@dataclass(frozen=True)
-class Plan:
-    """Which backend runs, and why each other one does not.
-
-    Printing it shows a table: floating-point operations, peak memory and, in milliseconds of the machine that
-    `core.rates` was measured on, the time of one training step, forward and backward.
-    """
-
-    backend: str
-    candidates: tuple[Candidate, ...]
-
-    def __str__(self) -> str:
-        rows = [("", "backend", "GFLOP", "ms", "peak MB", "memory", "cannot serve because")]
-        for c in self.candidates:
-            mark = "->" if c.backend == self.backend else ""
-            numbers = (c.cost.flops / 1e9, c.cost.seconds * 1e3, c.cost.peak_bytes / 1e6)
-            flops, time, peak = (f"{number:.3g}" for number in numbers)
-            rows.append((mark, c.backend, flops, time, peak, c.cost.memory, "; ".join(c.reasons) or "-"))
-        widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-        return "\n".join("  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in rows)
 
 
 def plan(
@@ -71,8 +33,8 @@ def plan(
     """Say which backend `attend` would run with these arguments, why not the others, and what each would cost.
 
     The choice rests on shapes, dtypes and structure. Tensor values are looked at only on the CPU outside torch.compile
-    and torch.export, and only for whether a bias can be folded into features (see `core.folding`). No random number is
-    drawn.
+    and torch.export, and only for whether a bias can be folded into features (by the backend `fused`). No random
+    number is drawn.
 
     Raises:
         TypeError: As `attend`.
@@ -90,11 +52,7 @@ def plan(
         dropout_p=dropout_p,
         need=need,
     )
-    chosen = _choose(problem, backend)
-    candidates = tuple(
-        Candidate(n, tuple(b.not_supported_reasons(problem)), b.cost(problem)) for n, b in BACKENDS.items()
-    )
-    return Plan(chosen, candidates)
+    return make_plan(problem, backend, BACKENDS)
 
 
 @overload
@@ -195,7 +153,7 @@ def attend(
         dropout_p=dropout_p,
         need=need,
     )
-    chosen = BACKENDS[_choose(problem, backend)]
+    chosen = BACKENDS[choose(problem, backend, BACKENDS)]
     seed = dropout.draw_seed(generator, q.device) if dropout_p > 0 else None
     if autocast_is_on(q.device):
         with torch.autocast(q.device.type, enabled=False):
@@ -206,21 +164,3 @@ def attend(
     for observer in observers:
         observer(problem, answer)
     return answer if problem.need else answer.out
-
-
-def _choose(problem: Problem, backend: str) -> str:
-    if backend == "auto":
-        costs: dict[str, Cost] = {}
-        for name, candidate in BACKENDS.items():
-            if not candidate.not_supported_reasons(problem):
-                costs[name] = candidate.cost(problem)
-                if costs[name].route in FASTEST:
-                    return name
-        light = [name for name, cost in costs.items() if cost.is_linear or cost.peak_bytes <= DENSE_BYTES]
-        return min(light or costs, key=lambda name: costs[name].seconds)
-    if backend not in BACKENDS:
-        raise ValueError(f"backend is {backend!r}, expected 'auto' or one of {', '.join(map(repr, BACKENDS))}")
-    reasons = BACKENDS[backend].not_supported_reasons(problem)
-    if reasons:
-        raise ValueError(f"backend {backend!r} cannot serve: " + "; ".join(reasons))
-    return backend

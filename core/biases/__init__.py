@@ -8,6 +8,7 @@ from .base import Bias, Sum
 from .decay import DistanceDecay, Kernel, TimeDecay, decay_kernel
 from .dense import Dense
 from .edges import EdgeBias
+from .forms import Form, LinearFall, OffsetFall, PerKey, SquaredFall
 from .index import Alibi, Relative
 from .key import KeyBias
 
@@ -17,9 +18,14 @@ __all__ = [
     "Dense",
     "DistanceDecay",
     "EdgeBias",
+    "Form",
     "Kernel",
     "KeyBias",
+    "LinearFall",
+    "OffsetFall",
+    "PerKey",
     "Relative",
+    "SquaredFall",
     "Sum",
     "TimeDecay",
     "decay_kernel",

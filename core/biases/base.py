@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Iterator
 from functools import reduce
+from operator import add
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from ..symbols.part import Pairs, Part
-from ..symbols.symbolic import Symbolic, expect_shape, expect_tensor, node
+from ..symbols import Mod, Pairs, Part, Sizes, Symbolic, by_row, combine, node, per_head
+from .forms import Form
 
 
 class Bias(Symbolic):
-    """A real number for each pair of query and key, added to the scaled score before the temperature."""
+    """A real number for each pair of query and key, added to the scaled score before the temperature.
+
+    `block` is the one method that a bias must have; it must be differentiable in what the bias learns. What backends
+    ask beyond `Symbolic` has defaults too: `form`, which promises nothing, and, for tiles, `ready`, `evaluate`,
+    `add_to`, `write` and `pull`, which work with the block and its gradient.
+    """
+
+    writes_quickly: ClassVar[bool] = False  # whether `write` is one pass over a tile: then it goes before the others
 
     def materialize(self, B: int, H: int, Lq: int, Lk: int, device: torch.device | str | None = None) -> Tensor:
         """Compute the bias as a tensor.
@@ -31,36 +41,36 @@ class Bias(Symbolic):
         Raises:
             ValueError: The bias does not fit these sizes.
         """
-        return self._block(self._whole(B, H, Lq, Lk, device))
+        return self.block(self.whole_part(B, H, Lq, Lk, device))
 
-    def _at(self, pairs: Pairs) -> Tensor:
-        """Look up listed pairs: float32 or wider, broadcastable to (H, *S) of the list."""
-        raise TypeError(f"{type(self).__name__} must define _at")
+    def form(self) -> Form | None:
+        """Say by which of the forms that become features of queries and keys this bias is given; None if by none."""
+        return None
 
-    def _evaluate(self, part: Part, differentiable: bool) -> Tensor:
-        """Compute what `_add_to` and `_pull` work with: the block over the part, or what makes that block unnecessary.
+    def evaluate(self, part: Part, differentiable: bool) -> Tensor:
+        """Compute what `add_to` and `pull` work with: the block over the part, or what makes that block unnecessary.
 
         Args:
             part: Where.
-            differentiable: Whether `_pull` will follow.
+            differentiable: Whether `pull` will follow.
         """
         with torch.set_grad_enabled(differentiable):
-            return self._block(part)
+            return self.block(part)
 
-    def _ready(self) -> Bias:
+    def ready(self) -> Bias:
         """Answer an equal bias, with the same `learned()`, that evaluates many parts in turn faster."""
         return self
 
-    def _add_to(self, logits: Tensor, evaluated: Tensor, factor: float) -> None:
+    def add_to(self, logits: Tensor, evaluated: Tensor, factor: float) -> None:
         """Add factor * bias to logits of shape (items, H, rows, cols), in place."""
         logits.add_(evaluated.detach(), alpha=factor)
 
-    def _write(self, logits: Tensor, evaluated: Tensor, factor: float, start: Tensor | None) -> None:
+    def write(self, logits: Tensor, evaluated: Tensor, factor: float, start: Tensor | None) -> None:
         """Put start + factor * bias into logits; start is (items, H, rows, 1), None for 0."""
         logits.zero_() if start is None else logits.copy_(start)
-        self._add_to(logits, evaluated, factor)
+        self.add_to(logits, evaluated, factor)
 
-    def _pull(self, d_logits: Tensor, part: Part, evaluated: Tensor, factor: float) -> list[Tensor | None]:
+    def pull(self, d_logits: Tensor, part: Part, evaluated: Tensor, factor: float) -> list[Tensor | None]:
         """Answer what `d_logits` (items, H, rows, cols) adds to the gradient of each of `learned()`."""
         learned = self.learned()
         if not evaluated.requires_grad:
@@ -86,15 +96,18 @@ class Sum(Bias):
 
     parts: tuple[Bias, ...]
 
-    def _validate(self, B: int, H: int, Lq: int, Lk: int) -> None:
+    def check_sizes(self, B: int, H: int, Lq: int, Lk: int) -> None:
         for part in self.parts:
-            part._validate(B, H, Lq, Lk)
+            part.check_sizes(B, H, Lq, Lk)
 
-    def _block(self, part: Part) -> Tensor:
-        return reduce(torch.add, (p._block(part) for p in self.parts))
+    def block(self, part: Part) -> Tensor:
+        return reduce(torch.add, (p.block(part) for p in self.parts))
 
-    def _at(self, pairs: Pairs) -> Tensor:
-        return reduce(torch.add, (p._at(pairs) for p in self.parts))
+    def at(self, pairs: Pairs) -> Tensor:
+        return reduce(torch.add, (p.at(pairs) for p in self.parts))
+
+    def elementwise(self, sizes: Sizes) -> Mod:
+        return combine(add, [p.elementwise(sizes) for p in self.parts])
 
     def leaves(self) -> Iterator[Bias]:
         """Go through the biases that this one is the sum of."""
@@ -105,35 +118,37 @@ class Sum(Bias):
 class DistanceBias(Bias):
     """bias(b, h, i, j) = -rate[h] * f(b, i, j): one distance for all heads, and a rate for each."""
 
-    def _distance(self, part: Part) -> Tensor:
+    writes_quickly = True
+
+    @abstractmethod
+    def distance(self, part: Part) -> Tensor:
         """Compute f over a part, (items or 1, rows, cols)."""
-        raise TypeError(f"{type(self).__name__} must define _distance")
 
-    def _distance_at(self, pairs: Pairs) -> Tensor:
+    @abstractmethod
+    def distance_at(self, pairs: Pairs) -> Tensor:
         """Look up f at listed pairs; broadcastable to S."""
-        raise TypeError(f"{type(self).__name__} must define _distance_at")
 
-    def _rate(self) -> float | Tensor:
+    @abstractmethod
+    def rates(self) -> float | Tensor:
         """Answer the rate, a scalar or (H,)."""
-        raise TypeError(f"{type(self).__name__} must define _rate")
 
-    def _block(self, part: Part) -> Tensor:
-        return _fall(self._distance(part)[:, None], per_head(self._rate()))
+    def block(self, part: Part) -> Tensor:
+        return _fall(self.distance(part)[:, None], per_head(self.rates()))
 
-    def _at(self, pairs: Pairs) -> Tensor:
-        f = self._distance_at(pairs)
-        return _fall(f[None], per_head(self._rate(), f.ndim))
+    def at(self, pairs: Pairs) -> Tensor:
+        f = self.distance_at(pairs)
+        return _fall(f[None], per_head(self.rates(), f.ndim))
 
-    def _evaluate(self, part: Part, differentiable: bool) -> Tensor:
-        return self._distance(part)
+    def evaluate(self, part: Part, differentiable: bool) -> Tensor:
+        return self.distance(part)
 
-    def _add_to(self, logits: Tensor, evaluated: Tensor, factor: float) -> None:
-        rate = self._rate()
+    def add_to(self, logits: Tensor, evaluated: Tensor, factor: float) -> None:
+        rate = self.rates()
         rate = rate.detach() if isinstance(rate, Tensor) else torch.tensor(rate, device=logits.device)
         logits.addcmul_(evaluated[:, None].to(logits.dtype), rate.to(logits.dtype).reshape(-1, 1, 1), value=-factor)
 
-    def _write(self, logits: Tensor, evaluated: Tensor, factor: float, start: Tensor | None) -> None:
-        rate, f = self._rate(), evaluated.to(logits.dtype).expand(logits[:, 0].shape)
+    def write(self, logits: Tensor, evaluated: Tensor, factor: float, start: Tensor | None) -> None:
+        rate, f = self.rates(), evaluated.to(logits.dtype).expand(logits[:, 0].shape)
         rates = rate.detach().reshape(-1).tolist() if isinstance(rate, Tensor) else [rate]
         for head in range(logits.shape[1]):  # one operation for all heads has no vectorised kernel
             fall = -factor * rates[head % len(rates)]
@@ -142,8 +157,8 @@ class DistanceBias(Bias):
             else:
                 torch.add(start[:, head], f, alpha=fall, out=logits[:, head])
 
-    def _pull(self, d_logits: Tensor, part: Part, evaluated: Tensor, factor: float) -> list[Tensor | None]:
-        rate = self._rate()
+    def pull(self, d_logits: Tensor, part: Part, evaluated: Tensor, factor: float) -> list[Tensor | None]:
+        rate = self.rates()
         if not (isinstance(rate, Tensor) and rate.requires_grad):
             return []
         f = evaluated.to(d_logits.dtype).flatten(1)
@@ -157,31 +172,15 @@ def _fall(f: Tensor, rate: float | Tensor) -> Tensor:
     return torch.where(finite, -rate * torch.where(finite, f, 0.0), -f)
 
 
-def at_least_float32(x: Tensor) -> Tensor:
-    """Answer x as a floating-point tensor of at least 32 bits; integers, which may be large, become float64."""
-    if not x.dtype.is_floating_point:
-        return x.double()
-    return x if x.dtype in (torch.float32, torch.float64) else x.float()
+def fall_mod(distance: Mod, kernel: str, rate: float | Tensor, sizes: Sizes) -> Mod:
+    """Answer -rate * f(distance) as a function of one pair; where f is not finite, -f, and no gradient for the rate."""
+    by_head = by_row(rate, sizes)
 
+    def mod(b: Tensor, h: Tensor, i: Tensor, j: Tensor) -> Tensor:
+        d = distance(b, h, i, j)
+        f = d if kernel == "exponential" else torch.log1p(d) if kernel == "logarithmic" else d * d
+        finite = f < torch.inf
+        slope = by_head if isinstance(by_head, float | int) else by_head(b, h, i, j)
+        return torch.where(finite, -slope * torch.where(finite, f, 0.0), -f)
 
-def check_constant(name: str, value: Tensor) -> None:
-    """Raise unless `value` is a tensor that asks for no gradient: places and times carry none."""
-    expect_tensor(name, value)
-    if value.requires_grad:
-        raise ValueError(
-            f"{name} requires grad, but no gradient flows to it; expected a tensor without, such as {name}.detach()"
-        )
-
-
-def check_per_head(name: str, value: float | Tensor, H: int) -> None:
-    """Raise ValueError unless `value` is a number, a scalar tensor or a tensor (H,)."""
-    if isinstance(value, Tensor):
-        expect_shape(name, value, value.ndim == 0 or tuple(value.shape) == (H,), f"a scalar or (H,) = ({H},)")
-
-
-def per_head(value: float | Tensor, after: int = 2) -> float | Tensor:
-    """Shape a number per head so that it broadcasts where `after` axes follow; numbers and scalars stay as they are."""
-    if not isinstance(value, Tensor):
-        return value
-    value = at_least_float32(value)
-    return value if value.ndim == 0 else value.reshape(-1, *[1] * after)
+    return mod

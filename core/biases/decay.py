@@ -2,15 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from functools import reduce
+from operator import add
 from typing import Literal, get_args
 
 import torch
 from torch import Tensor
 
-from ..masks.time import check_times
-from ..symbols.part import Pairs, Part
-from ..symbols.symbolic import expect_shape, node
-from .base import DistanceBias, at_least_float32, check_constant, check_per_head
+from ..symbols import (
+    Mod,
+    Pairs,
+    Part,
+    Sizes,
+    Symbolic,
+    at_least_float32,
+    check_constant,
+    check_per_head,
+    check_times,
+    expect_shape,
+    node,
+    of_one_dtype,
+    read,
+)
+from .base import DistanceBias, fall_mod
+from .forms import Form, LinearFall, SquaredFall
+
+MOST_COORDINATES = 8  # of a position in an elementwise form, in which each is one more pair of reads
 
 Kernel = Literal["exponential", "logarithmic", "gaussian"]
 
@@ -68,23 +86,40 @@ class TimeDecay(DistanceBias):
             check_constant("TimeDecay.key_times", self.key_times)
         _check_kernel("TimeDecay", self.kernel)
 
-    def _validate(self, B: int, H: int, Lq: int, Lk: int) -> None:
+    def check_sizes(self, B: int, H: int, Lq: int, Lk: int) -> None:
         check_times("TimeDecay", self.times, self.key_times, B, Lq, Lk)
         check_per_head("TimeDecay.rate", self.rate, H)
 
-    def _rate(self) -> float | Tensor:
+    def rates(self) -> float | Tensor:
         return self.rate
 
-    def _distance(self, part: Part) -> Tensor:
+    def distance(self, part: Part) -> Tensor:
         times = _exact(self.times[part.items, part.rows])
         key_times = _exact((self.times if self.key_times is None else self.key_times)[part.items, part.cols])
         distance = at_least_float32((times[:, :, None] - key_times[:, None, :]).abs())
         return decay_kernel(self.kernel, distance)
 
-    def _distance_at(self, pairs: Pairs) -> Tensor:
+    def distance_at(self, pairs: Pairs) -> Tensor:
         times = _exact(self.times)[pairs.item, pairs.query]
         key_times = _exact(self.times if self.key_times is None else self.key_times)[pairs.item, pairs.key]
         return decay_kernel(self.kernel, at_least_float32((times - key_times).abs()))
+
+    def form(self) -> Form | None:
+        if self.kernel == "gaussian":
+            return SquaredFall(
+                self.times[..., None], None if self.key_times is None else self.key_times[..., None], self.rate
+            )
+        is_linear = self.kernel == "exponential" and self.key_times is None
+        return LinearFall(self.times, self.rate) if is_linear else None
+
+    def elementwise(self, sizes: Sizes) -> Mod:
+        times, key_times = (_exact(x) for x in of_one_dtype(self.times, self.key_times))
+        own, other = read(times, "bi", sizes), read(key_times, "bj", sizes)
+
+        def distance(b: Tensor, h: Tensor, i: Tensor, j: Tensor) -> Tensor:
+            return (own(b, h, i, j) - other(b, h, i, j)).abs().float()
+
+        return fall_mod(distance, self.kernel, self.rate, sizes)
 
 
 @node
@@ -118,7 +153,7 @@ class DistanceDecay(DistanceBias):
             check_constant("DistanceDecay.key_positions", self.key_positions)
         _check_kernel("DistanceDecay", self.kernel)
 
-    def _validate(self, B: int, H: int, Lq: int, Lk: int) -> None:
+    def check_sizes(self, B: int, H: int, Lq: int, Lk: int) -> None:
         x, y = self.positions, self.key_positions
         expect_shape("DistanceDecay.positions", x, x.ndim == 3 and tuple(x.shape[:2]) == (B, Lq), f"({B}, {Lq}, n)")
         if y is not None:
@@ -126,14 +161,14 @@ class DistanceDecay(DistanceBias):
             expect_shape("DistanceDecay.key_positions", y, tuple(y.shape) == expected, f"(B, Lk, n) = {expected}")
         elif Lq != Lk:
             raise ValueError(
-                f"DistanceDecay.key_positions is required where Lq ({Lq}) differs from Lk ({Lk}), got None"
+                f"DistanceDecay.key_positions: expected a tensor where Lq ({Lq}) differs from Lk ({Lk}), got None"
             )
         check_per_head("DistanceDecay.rate", self.rate, H)
 
-    def _rate(self) -> float | Tensor:
+    def rates(self) -> float | Tensor:
         return self.rate
 
-    def _distance(self, part: Part) -> Tensor:
+    def distance(self, part: Part) -> Tensor:
         x = at_least_float32(self.positions[part.items, part.rows])
         y = self.positions if self.key_positions is None else self.key_positions
         y = at_least_float32(y[part.items, part.cols])
@@ -141,11 +176,31 @@ class DistanceDecay(DistanceBias):
         distance = torch.cdist(x, y.to(x.dtype), compute_mode="donot_use_mm_for_euclid_dist")
         return decay_kernel(self.kernel, distance)
 
-    def _distance_at(self, pairs: Pairs) -> Tensor:
+    def distance_at(self, pairs: Pairs) -> Tensor:
         x = at_least_float32(self.positions)
         y = at_least_float32(self.positions if self.key_positions is None else self.key_positions).to(x.dtype)
         apart = x[pairs.item, pairs.query] - y[pairs.item, pairs.key]
         return decay_kernel(self.kernel, torch.linalg.vector_norm(apart, dim=-1))
+
+    def form(self) -> Form | None:
+        is_squared = self.kernel == "gaussian"
+        return SquaredFall(self.positions, self.key_positions, self.rate) if is_squared else None
+
+    def elementwise(self, sizes: Sizes) -> Mod:
+        if self.positions.shape[-1] > MOST_COORDINATES:
+            return super().elementwise(sizes)
+        x, y = (at_least_float32(z) for z in of_one_dtype(self.positions, self.key_positions))
+        both = zip(x.unbind(-1), y.unbind(-1), strict=True)
+        axes = [(read(u, "bi", sizes), read(v, "bj", sizes)) for u, v in both]
+
+        def distance(b: Tensor, h: Tensor, i: Tensor, j: Tensor) -> Tensor:
+            apart = [own(b, h, i, j) - other(b, h, i, j) for own, other in axes]
+            return reduce(add, [d * d for d in apart]).sqrt().float()
+
+        return fall_mod(distance, self.kernel, self.rate, sizes)
+
+    def tables(self) -> Iterator[Symbolic]:
+        return iter((self,) if self.positions.shape[-1] > MOST_COORDINATES else ())
 
 
 def _exact(times: Tensor) -> Tensor:
@@ -157,4 +212,4 @@ def _exact(times: Tensor) -> Tensor:
 
 def _check_kernel(owner: str, kernel: str) -> None:
     if kernel not in get_args(Kernel):
-        raise ValueError(f"{owner}.kernel is {kernel!r}, expected one of {', '.join(map(repr, get_args(Kernel)))}")
+        raise ValueError(f"{owner}.kernel: expected one of {', '.join(map(repr, get_args(Kernel)))}, got {kernel!r}")

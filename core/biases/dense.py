@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from ..masks.dense import check_broadcast
-from ..symbols.part import Pairs, Part
-from ..symbols.symbolic import expect_tensor, node
-from .base import Bias, at_least_float32
+from ..symbols import Mod, Pairs, Part, Sizes, at_least_float32, check_broadcast, expect_tensor, node, own, read
+from .base import Bias
 
 
 @node
@@ -31,15 +29,18 @@ class Dense(Bias):
         expect_tensor("biases.Dense.tensor", self.tensor)
         if not self.tensor.dtype.is_floating_point:
             raise TypeError(
-                f"biases.Dense.tensor has dtype {self.tensor.dtype}, expected a floating-point dtype "
-                "(for a boolean mask use masks.Dense)"
+                "biases.Dense.tensor: expected a floating-point dtype (for a boolean mask use masks.Dense), "
+                f"got {self.tensor.dtype}"
             )
 
-    def _validate(self, B: int, H: int, Lq: int, Lk: int) -> None:
+    def check_sizes(self, B: int, H: int, Lq: int, Lk: int) -> None:
         check_broadcast("biases.Dense.tensor", self.tensor, B, H, Lq, Lk)
 
-    def _block(self, part: Part) -> Tensor:
+    def block(self, part: Part) -> Tensor:
         return at_least_float32(part.crop(self.tensor))
 
-    def _at(self, pairs: Pairs) -> Tensor:
+    def at(self, pairs: Pairs) -> Tensor:
         return at_least_float32(pairs.pick(self.tensor))
+
+    def elementwise(self, sizes: Sizes) -> Mod:
+        return read(own(self.tensor), "bhij", sizes)

@@ -5,10 +5,20 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ..masks.pairs import check_edge_range, check_edges, edge_places, look_up, within
-from ..symbols.part import Pairs, Part
-from ..symbols.symbolic import expect_shape, expect_tensor, node
-from .base import Bias, at_least_float32
+from ..symbols import (
+    Pairs,
+    Part,
+    at_least_float32,
+    check_edge_range,
+    check_edges,
+    edge_places,
+    expect_shape,
+    expect_tensor,
+    look_up,
+    node,
+    within,
+)
+from .base import Bias
 
 
 @node
@@ -45,7 +55,7 @@ class EdgeBias(Bias):
             f"(E,) or (E, H) with E={self.edge_index.shape[1]}",
         )
 
-    def _validate(self, B: int, H: int, Lq: int, Lk: int) -> None:
+    def check_sizes(self, B: int, H: int, Lq: int, Lk: int) -> None:
         check_edge_range("EdgeBias", self.edge_index, self.batch, B, Lq, Lk)
         expect_shape(
             "EdgeBias.value",
@@ -54,7 +64,7 @@ class EdgeBias(Bias):
             f"(E,) or (E, H) with H={H}",
         )
 
-    def _block(self, part: Part) -> Tensor:
+    def block(self, part: Part) -> Tensor:
         value = at_least_float32(self.value)
         value = value if value.ndim == 2 else value[:, None]
         place, inside, shape = edge_places(self.edge_index, self.batch, part)
@@ -62,10 +72,10 @@ class EdgeBias(Bias):
         block = block.index_put(place, torch.where(inside[:, None], value, 0.0), accumulate=True)
         return block[:, :-1, :-1].permute(0, 3, 1, 2)
 
-    def _ready(self) -> Bias:
+    def ready(self) -> Bias:
         return _ByQuery(self, *self.edge_index[1].long().sort(stable=True))
 
-    def _at(self, pairs: Pairs) -> Tensor:
+    def at(self, pairs: Pairs) -> Tensor:
         value = at_least_float32(self.value)
         value = value if value.ndim == 2 else value[:, None]
         edges, own = pairs.codes(self.edge_index, self.batch)
@@ -88,10 +98,10 @@ class _ByQuery(Bias):
     queries: Tensor
     order: Tensor
 
-    def _block(self, part: Part) -> Tensor:
-        return self.bias._block(part)
+    def block(self, part: Part) -> Tensor:
+        return self.bias.block(part)
 
-    def _evaluate(self, part: Part, differentiable: bool) -> Tensor:
+    def evaluate(self, part: Part, differentiable: bool) -> Tensor:
         ends = torch.tensor([part.rows.start, part.rows.stop], device=part.device)
         first, last = torch.searchsorted(self.queries, ends).tolist()
         edge = self.order[first:last]
@@ -106,7 +116,7 @@ class _ByQuery(Bias):
         item, item_inside = within(self.bias.batch[edge], part.items)
         return torch.stack([edge, item, place])[:, inside & item_inside]
 
-    def _add_to(self, logits: Tensor, evaluated: Tensor, factor: float) -> None:
+    def add_to(self, logits: Tensor, evaluated: Tensor, factor: float) -> None:
         edge, item, place = evaluated
         H, cells = logits.shape[1], logits.shape[2] * logits.shape[3]
         heads = torch.arange(H, device=logits.device)
@@ -115,7 +125,7 @@ class _ByQuery(Bias):
         at = (item[:, None] * H + heads) * cells + place[:, None]
         logits.view(-1).index_add_(0, at.flatten(), value.expand(-1, H).reshape(-1))
 
-    def _pull(self, d_logits: Tensor, part: Part, evaluated: Tensor, factor: float) -> list[Tensor | None]:
+    def pull(self, d_logits: Tensor, part: Part, evaluated: Tensor, factor: float) -> list[Tensor | None]:
         value = self.bias.value
         if not value.requires_grad:
             return []

@@ -5,9 +5,20 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ..symbols.part import Pairs, Part
-from ..symbols.symbolic import expect_shape, expect_tensor, node
-from .base import Bias, DistanceBias, at_least_float32, check_per_head
+from ..symbols import (
+    Mod,
+    Pairs,
+    Part,
+    Sizes,
+    at_least_float32,
+    check_per_head,
+    expect_shape,
+    expect_tensor,
+    node,
+    own,
+)
+from .base import Bias, DistanceBias, fall_mod
+from .forms import Form, OffsetFall
 
 
 @node
@@ -30,17 +41,26 @@ class Alibi(DistanceBias):
 
     slopes: float | Tensor
 
-    def _validate(self, B: int, H: int, Lq: int, Lk: int) -> None:
+    by_offset = True
+
+    def check_sizes(self, B: int, H: int, Lq: int, Lk: int) -> None:
         check_per_head("Alibi.slopes", self.slopes, H)
 
-    def _rate(self) -> float | Tensor:
+    def rates(self) -> float | Tensor:
         return self.slopes
 
-    def _distance(self, part: Part) -> Tensor:
+    def distance(self, part: Part) -> Tensor:
         return self._width(part.offsets())[None]
 
-    def _distance_at(self, pairs: Pairs) -> Tensor:
+    def distance_at(self, pairs: Pairs) -> Tensor:
         return self._width(pairs.offsets())
+
+    def form(self) -> Form:
+        return OffsetFall(self.slopes)
+
+    def elementwise(self, sizes: Sizes) -> Mod:
+        shift = sizes.Lk - sizes.Lq
+        return fall_mod(lambda b, h, i, j: (j - i - shift).abs().float(), "exponential", self.slopes, sizes)
 
     def _width(self, offset: Tensor) -> Tensor:
         wide = isinstance(self.slopes, Tensor) and self.slopes.dtype == torch.float64
@@ -68,25 +88,27 @@ class Relative(Bias):
 
     table: Tensor
 
+    by_offset = True
+
     def __post_init__(self) -> None:
         expect_tensor("Relative.table", self.table)
         expect_shape("Relative.table", self.table, self.table.ndim == 2 and self.table.shape[1] % 2 == 1, "(H, 2m + 1)")
 
-    def _validate(self, B: int, H: int, Lq: int, Lk: int) -> None:
+    def check_sizes(self, B: int, H: int, Lq: int, Lk: int) -> None:
         expect_shape("Relative.table", self.table, self.table.shape[0] == H, f"(H, 2m + 1) with H={H}")
 
-    def _block(self, part: Part) -> Tensor:
+    def block(self, part: Part) -> Tensor:
         m = self.table.shape[1] // 2
         return at_least_float32(self.table)[:, part.offsets().clamp(-m, m) + m][None]
 
-    def _at(self, pairs: Pairs) -> Tensor:
+    def at(self, pairs: Pairs) -> Tensor:
         m = self.table.shape[1] // 2
         return at_least_float32(self.table)[:, pairs.offsets().clamp(-m, m) + m]
 
-    def _evaluate(self, part: Part, differentiable: bool) -> Tensor:
+    def evaluate(self, part: Part, differentiable: bool) -> Tensor:
         return at_least_float32(self.table.detach())[:, self._places(part)]
 
-    def _add_to(self, logits: Tensor, evaluated: Tensor, factor: float) -> None:
+    def add_to(self, logits: Tensor, evaluated: Tensor, factor: float) -> None:
         # Row i reads the offsets from rows - 1 - i on: a view that steps on by one a row, its rows turned about.
         width = evaluated.shape[1]
         skewed = (evaluated * factor)[:, :, None]
@@ -94,14 +116,14 @@ class Relative(Bias):
             skewed = skewed.as_strided((logits.shape[1], *logits.shape[2:]), (width, 1, 1)).flip(1)
         logits.add_(skewed)
 
-    def _write(self, logits: Tensor, evaluated: Tensor, factor: float, start: Tensor | None) -> None:
+    def write(self, logits: Tensor, evaluated: Tensor, factor: float, start: Tensor | None) -> None:
         if evaluated.shape[1] > 1:
-            super()._write(logits, evaluated, factor, start)
+            super().write(logits, evaluated, factor, start)
             return
         same = (evaluated * factor)[:, :, None]
         logits.copy_(same if start is None else start + same)
 
-    def _pull(self, d_logits: Tensor, part: Part, evaluated: Tensor, factor: float) -> list[Tensor | None]:
+    def pull(self, d_logits: Tensor, part: Part, evaluated: Tensor, factor: float) -> list[Tensor | None]:
         if not self.table.requires_grad:
             return []
         if evaluated.shape[1] == 1:
@@ -110,6 +132,11 @@ class Relative(Bias):
             by_offset = _sum_diagonals(d_logits[0] if d_logits.shape[0] == 1 else d_logits.sum(dim=0)) * factor
         total = torch.zeros(self.table.shape, dtype=by_offset.dtype, device=by_offset.device)
         return [total.index_add_(1, self._places(part), by_offset).to(self.table.dtype)]
+
+    def elementwise(self, sizes: Sizes) -> Mod:
+        m, shift = self.table.shape[1] // 2, sizes.Lk - sizes.Lq
+        table = own(self.table)
+        return lambda b, h, i, j: table[h, (j - i - shift).clamp(-m, m) + m]
 
     def _places(self, part: Part) -> Tensor:
         """Answer the column of the table for each offset in a part, from its lower left to its upper right corner.

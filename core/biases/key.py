@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from ..symbols.part import Pairs, Part
-from ..symbols.symbolic import expect_shape, expect_tensor, node
-from .base import Bias, at_least_float32
+from ..symbols import Mod, Pairs, Part, Sizes, at_least_float32, expect_shape, expect_tensor, node, own, read
+from .base import Bias
+from .forms import Form, PerKey
 
 
 @node
@@ -29,7 +29,7 @@ class KeyBias(Bias):
     def __post_init__(self) -> None:
         expect_tensor("KeyBias.value", self.value)
 
-    def _validate(self, B: int, H: int, Lq: int, Lk: int) -> None:
+    def check_sizes(self, B: int, H: int, Lq: int, Lk: int) -> None:
         expect_shape(
             "KeyBias.value",
             self.value,
@@ -37,10 +37,16 @@ class KeyBias(Bias):
             f"({B}, {Lk}) or ({B}, {H}, {Lk})",
         )
 
-    def _block(self, part: Part) -> Tensor:
+    def block(self, part: Part) -> Tensor:
         value = at_least_float32(part.of_items(self.value)[..., part.cols])
         return value[:, None, None, :] if value.ndim == 2 else value[:, :, None, :]
 
-    def _at(self, pairs: Pairs) -> Tensor:
+    def at(self, pairs: Pairs) -> Tensor:
         value = at_least_float32(self.value)
         return (value[:, None] if value.ndim == 2 else value).movedim(1, 0)[:, pairs.item, pairs.key]
+
+    def form(self) -> Form:
+        return PerKey(self.value)
+
+    def elementwise(self, sizes: Sizes) -> Mod:
+        return read(own(self.value), "bj" if self.value.ndim == 2 else "bhj", sizes)

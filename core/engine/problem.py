@@ -84,16 +84,20 @@ class Problem:
         """The dtype of logits, lse and accumulation: at least float32."""
         return torch.float64 if self.q.dtype == torch.float64 else torch.float32
 
+    def pair_masks(self) -> list[PairMask]:
+        """Answer the masks that list pairs."""
+        return [m for m in self.pattern.leaves() if isinstance(m, PairMask)] if self.pattern else []
+
     def pair_mask(self) -> PairMask:
         """Answer the one mask that lists pairs.
 
         Raises:
             ValueError: There is none, or more than one.
         """
-        found = [m for m in self.pattern.leaves() if isinstance(m, PairMask)] if self.pattern else []
+        found = self.pair_masks()
         if len(found) != 1:
             raise ValueError(
-                f"need='pair_weights' expects exactly one Edges or Neighbours in the mask, found {len(found)}"
+                f"mask: expected exactly one Edges or Neighbours for need='pair_weights', got {len(found)}"
             )
         return found[0]
 
@@ -120,9 +124,9 @@ def pose(
     _check_qkv(q, k, v)
     wanted = _check_need(need)
     if not isinstance(score, get_args(scores.Score)):
-        raise TypeError(f"score is {score!r}, expected scores.Dot(), scores.Cosine() or scores.Gaussian()")
+        raise TypeError(f"score: expected scores.Dot(), scores.Cosine() or scores.Gaussian(), got {score!r}")
     if not 0.0 <= dropout_p < 1.0:
-        raise ValueError(f"dropout_p is {dropout_p}, expected a number from 0 up to but not 1")
+        raise ValueError(f"dropout_p: expected a number from 0 up to but not 1, got {dropout_p}")
     H = q.shape[1]
     _check_number("temperature", temperature, H)
     if scale is None:
@@ -133,13 +137,14 @@ def pose(
     if mask is not None:
         if not isinstance(mask, Mask):
             raise TypeError(
-                f"mask is a {type(mask).__name__}, expected a core.masks.Mask; wrap bool tensors as masks.Dense(tensor)"
+                f"mask: expected a core.masks.Mask, got a {type(mask).__name__}; "
+                "wrap bool tensors as masks.Dense(tensor)"
             )
         mask.validate(*sizes, q.device)
     if bias is not None:
         if not isinstance(bias, Bias):
             raise TypeError(
-                f"bias is a {type(bias).__name__}, expected a core.biases.Bias; wrap a tensor as biases.Dense(tensor)"
+                f"bias: expected a core.biases.Bias, got a {type(bias).__name__}; wrap a tensor as biases.Dense(tensor)"
             )
         bias.validate(*sizes, q.device)
     pattern, padding = split(mask)
@@ -185,43 +190,43 @@ def autocast_is_on(device: torch.device) -> bool:
 def _check_qkv(q: Tensor, k: Tensor, v: Tensor) -> None:
     for name, x in (("q", q), ("k", k), ("v", v)):
         if not isinstance(x, Tensor):
-            raise TypeError(f"{name} is a {type(x).__name__}, expected a torch.Tensor")
+            raise TypeError(f"{name}: expected a torch.Tensor, got a {type(x).__name__}")
         if x.ndim != 4:
-            raise ValueError(f"{name} has shape {tuple(x.shape)}, expected 4-D: (batch, heads, length, features)")
+            raise ValueError(f"{name}: expected 4-D, (batch, heads, length, features), got shape {tuple(x.shape)}")
         if not x.dtype.is_floating_point:
-            raise TypeError(f"{name} has dtype {x.dtype}, expected a floating-point dtype")
+            raise TypeError(f"{name}: expected a floating-point dtype, got {x.dtype}")
     for name, x in (("k", k), ("v", v)):
         if x.dtype != q.dtype and not autocast_is_on(q.device):
-            raise ValueError(f"{name} has dtype {x.dtype}, expected {q.dtype} as q has")
+            raise ValueError(f"{name}: expected {q.dtype} as q has, got {x.dtype}")
         if x.device != q.device:
-            raise ValueError(f"{name} is on {x.device}, expected {q.device} as q is")
+            raise ValueError(f"{name}: expected a tensor on {q.device} as q is, got one on {x.device}")
         if x.shape[0] != q.shape[0]:
-            raise ValueError(f"{name} has batch size {x.shape[0]}, expected {q.shape[0]} as q has")
+            raise ValueError(f"{name}: expected batch size {q.shape[0]} as q has, got {x.shape[0]}")
     if k.shape[3] != q.shape[3]:
-        raise ValueError(f"k has {k.shape[3]} features, expected {q.shape[3]} as q has")
+        raise ValueError(f"k: expected {q.shape[3]} features as q has, got {k.shape[3]}")
     if q.shape[3] == 0:
-        raise ValueError("q has 0 features, expected at least 1")
+        raise ValueError("q: expected at least 1 feature, got 0")
     if v.shape[1:3] != k.shape[1:3]:
-        raise ValueError(f"v has (heads, length) {tuple(v.shape[1:3])}, expected {tuple(k.shape[1:3])} as k has")
+        raise ValueError(f"v: expected (heads, length) {tuple(k.shape[1:3])} as k has, got {tuple(v.shape[1:3])}")
     if k.shape[1] == 0 or q.shape[1] % k.shape[1]:
-        raise ValueError(f"q has {q.shape[1]} heads, expected a multiple of k's {k.shape[1]}")
+        raise ValueError(f"q: expected a multiple of k's {k.shape[1]} heads, got {q.shape[1]}")
 
 
 def _check_need(need: Iterable[str]) -> frozenset[str]:
     if isinstance(need, str):
-        raise TypeError(f"need is the string {need!r}, expected a tuple such as ({need!r},)")
+        raise TypeError(f"need: expected a tuple such as ({need!r},), got the string {need!r}")
     wanted = frozenset(need)
     unknown = sorted(wanted.difference(NEEDS))
     if unknown:
-        raise ValueError(f"need names {', '.join(map(repr, unknown))}, expected names from {', '.join(NEEDS)}")
+        raise ValueError(f"need: expected names from {', '.join(NEEDS)}, got {', '.join(map(repr, unknown))}")
     return wanted
 
 
 def _check_number(name: str, value: Any, H: int, *, positive: bool = True) -> None:
     if isinstance(value, Tensor):
         if value.ndim != 0 and tuple(value.shape) != (H,):
-            raise ValueError(f"{name} has shape {tuple(value.shape)}, expected a scalar or (H,) = ({H},)")
+            raise ValueError(f"{name}: expected a scalar or (H,) = ({H},), got shape {tuple(value.shape)}")
     elif not isinstance(value, (int, float)):
-        raise TypeError(f"{name} is a {type(value).__name__}, expected a number or a tensor")
+        raise TypeError(f"{name}: expected a number or a tensor, got a {type(value).__name__}")
     elif not math.isfinite(value) or (positive and value <= 0):
-        raise ValueError(f"{name} is {value}, expected a finite number" + (" above 0" if positive else ""))
+        raise ValueError(f"{name}: expected a finite number{' above 0' if positive else ''}, got {value}")

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from .. import scores
 from ..attend import attend
 from ..biases import Bias
-from ..engine.problem import AttentionOutput
+from ..engine import AttentionOutput
 from ..masks import Mask
 from .limits import checked_limit, limit_norms
 from .padding import Fences, fences, zero_rows

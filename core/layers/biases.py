@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from .. import biases
-from ..biases.decay import Kernel
+from ..biases import Kernel
 
 
 class _Decay(nn.Module):

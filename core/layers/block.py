@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from ..biases import Bias
-from ..engine.problem import AttentionOutput
+from ..engine import AttentionOutput
 from ..masks import Mask
 from ..scores import Score
 from .attention import MultiheadAttention

@@ -6,7 +6,7 @@ from typing import NamedTuple, TypeVar, Unpack
 from torch import Tensor, nn
 
 from ..biases import Bias
-from ..engine.problem import AttentionOutput
+from ..engine import AttentionOutput
 from ..masks import Mask
 from .block import BlockOutput, TransformerBlock
 from .options import BlockOptions

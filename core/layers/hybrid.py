@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from ..biases import Bias
-from ..engine.problem import AttentionOutput
-from ..masks import And, Causal, Dilated, Mask, Window
+from ..engine import AttentionOutput
+from ..masks import Mask
 from .attention import MultiheadAttention
 from .options import AttentionOptions
 from .padding import fences, zero_rows
@@ -249,6 +249,5 @@ class HybridBlock(nn.Module):
 
 def _looks_back(mask: Mask | None) -> bool:
     """Whether a mask forbids later tokens by their index, alone or in a conjunction."""
-    if isinstance(mask, And):
-        return any(_looks_back(part) for part in mask.parts)
-    return isinstance(mask, Causal) or (isinstance(mask, Window | Dilated) and mask.right <= 0)
+    bounds = [part.bounds() for part in mask.conjuncts()] if mask is not None else []
+    return any(bound.high <= 0 and not bound.everywhere for bound in bounds)

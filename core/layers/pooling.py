@@ -5,7 +5,7 @@ from collections.abc import Collection
 import torch
 from torch import Tensor, nn
 
-from ..engine.problem import AttentionOutput
+from ..engine import AttentionOutput
 from ..masks import Mask, Padding
 from ..scores import Score
 from .attention import MultiheadAttention

@@ -8,7 +8,7 @@ from torch.nn.functional import linear, pad
 
 from .. import biases, masks
 from ..attend import attend
-from ..engine.problem import AttentionOutput
+from ..engine import AttentionOutput
 from .padding import zero_rows
 
 

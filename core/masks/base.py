@@ -5,16 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from enum import Enum
 from functools import reduce
-from typing import TYPE_CHECKING
+from operator import and_, or_
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from ..symbols.part import Pairs, Part
-from ..symbols.symbolic import Symbolic, node
-
-if TYPE_CHECKING:
-    from .padding import Padding
+from ..symbols import Mod, Pairs, Part, Sizes, Symbolic, combine, node
+from .bounds import Bounds
+from .listing import Listing
 
 
 class Extent(Enum):
@@ -31,9 +30,14 @@ class Extent(Enum):
 
 
 class Mask(Symbolic):
-    """A boolean relation between queries and keys; True means that the query may attend to the key."""
+    """A boolean relation between queries and keys; True means that the query may attend to the key.
 
-    is_padding = False
+    `block` is the one method that a mask must have. What backends ask beyond `Symbolic` has defaults too, which promise
+    nothing: `extent`, `bounds`, `outside`, `listing` and `share`.
+    """
+
+    is_padding: ClassVar[bool] = False
+    is_causal: ClassVar[bool] = False  # j <= i, no more and no less
 
     def materialize(self, B: int, H: int, Lq: int, Lk: int, device: torch.device | str | None = None) -> Tensor:
         """Compute the mask as a tensor.
@@ -51,25 +55,45 @@ class Mask(Symbolic):
         Raises:
             ValueError: The mask does not fit these sizes.
         """
-        return self._block(self._whole(B, H, Lq, Lk, device))
+        return self.block(self.whole_part(B, H, Lq, Lk, device))
 
-    def _at(self, pairs: Pairs) -> Tensor:
-        """Look up listed pairs: bool, broadcastable to (H, *S) of the list."""
-        raise TypeError(f"{type(self).__name__} must define _at")
-
-    def _extent(self, part: Part) -> Extent:
+    def extent(self, part: Part) -> Extent:
         """Say how much of a part is allowed without computing it; SOME where that cannot be told."""
         return Extent.SOME
+
+    def bounds(self) -> Bounds:
+        """Say within which bounds of j - i all allowed pairs lie; no tensor value is looked at."""
+        return Bounds()
+
+    def outside(self) -> Bounds:
+        """Say within which bounds of j - i all pairs lie that are not allowed; no tensor value is looked at."""
+        return Bounds()
+
+    def listing(self, B: int, Lq: int, Lk: int) -> Listing | None:
+        """Take this mask apart into lists of pairs; None if it lists none. No tensor value is looked at."""
+        return None
+
+    def share(self, Lk: int, block: int) -> float:
+        """Estimate which part of all pairs lies in square blocks that are not ruled out by position."""
+        return 1.0
+
+    def conjuncts(self) -> tuple[Mask, ...]:
+        """Answer the masks of which this one is the conjunction."""
+        return (self,)
+
+    def disjuncts(self) -> tuple[Mask, ...]:
+        """Answer the masks of which this one is the disjunction."""
+        return (self,)
 
     def leaves(self) -> Iterator[Mask]:
         """Go through the masks that this one is combined from."""
         yield self
 
     def __and__(self, other: Mask) -> Mask:
-        return And((*_parts(self, And), *_parts(other, And))) if isinstance(other, Mask) else NotImplemented
+        return And((*self.conjuncts(), *other.conjuncts())) if isinstance(other, Mask) else NotImplemented
 
     def __or__(self, other: Mask) -> Mask:
-        return Or((*_parts(self, Or), *_parts(other, Or))) if isinstance(other, Mask) else NotImplemented
+        return Or((*self.disjuncts(), *other.disjuncts())) if isinstance(other, Mask) else NotImplemented
 
     def __invert__(self) -> Mask:
         return Not(self)
@@ -80,12 +104,12 @@ class Combination(Mask):
 
     parts: tuple[Mask, ...]
 
-    def _validate(self, B: int, H: int, Lq: int, Lk: int) -> None:
+    def check_sizes(self, B: int, H: int, Lq: int, Lk: int) -> None:
         for part in self.parts:
-            part._validate(B, H, Lq, Lk)
+            part.check_sizes(B, H, Lq, Lk)
 
-    def _spread(self, part: Part) -> tuple[int, int]:
-        spreads = [p._spread(part) for p in self.parts]
+    def spread(self, part: Part) -> tuple[int, int]:
+        spreads = [p.spread(part) for p in self.parts]
         return max(items for items, _ in spreads), max(heads for _, heads in spreads)
 
     def leaves(self) -> Iterator[Mask]:
@@ -100,15 +124,36 @@ class And(Combination):
 
     parts: tuple[Mask, ...]
 
-    def _block(self, part: Part) -> Tensor:
-        return reduce(torch.logical_and, (p._block(part) for p in self.parts))
+    def block(self, part: Part) -> Tensor:
+        return reduce(torch.logical_and, (p.block(part) for p in self.parts))
 
-    def _at(self, pairs: Pairs) -> Tensor:
-        return reduce(torch.logical_and, (p._at(pairs) for p in self.parts))
+    def at(self, pairs: Pairs) -> Tensor:
+        return reduce(torch.logical_and, (p.at(pairs) for p in self.parts))
 
-    def _extent(self, part: Part) -> Extent:
-        extents = {p._extent(part) for p in self.parts}
+    def extent(self, part: Part) -> Extent:
+        extents = {p.extent(part) for p in self.parts}
         return Extent.of(Extent.NOTHING in extents, extents == {Extent.EVERYTHING})
+
+    def bounds(self) -> Bounds:
+        return reduce(Bounds.both, (p.bounds() for p in self.parts))
+
+    def listing(self, B: int, Lq: int, Lk: int) -> Listing | None:
+        """Take the part that lists the fewest pairs; the other parts must hold at those."""
+        able = [(part, listing) for part in self.parts if (listing := part.listing(B, Lq, Lk)) is not None]
+        if not able:
+            return None
+        chosen, least = min(able, key=lambda pair: pair[1].count)
+        others = tuple(part for part in self.parts if part is not chosen)
+        return Listing(least.lists, others + least.rest, least.count)
+
+    def share(self, Lk: int, block: int) -> float:
+        return min(p.share(Lk, block) for p in self.parts)
+
+    def conjuncts(self) -> tuple[Mask, ...]:
+        return self.parts
+
+    def elementwise(self, sizes: Sizes) -> Mod:
+        return combine(and_, [p.elementwise(sizes) for p in self.parts])
 
 
 @node
@@ -121,15 +166,36 @@ class Or(Combination):
         for part in self.parts:
             _refuse_padding(part, "|")
 
-    def _block(self, part: Part) -> Tensor:
-        return reduce(torch.logical_or, (p._block(part) for p in self.parts))
+    def block(self, part: Part) -> Tensor:
+        return reduce(torch.logical_or, (p.block(part) for p in self.parts))
 
-    def _at(self, pairs: Pairs) -> Tensor:
-        return reduce(torch.logical_or, (p._at(pairs) for p in self.parts))
+    def at(self, pairs: Pairs) -> Tensor:
+        return reduce(torch.logical_or, (p.at(pairs) for p in self.parts))
 
-    def _extent(self, part: Part) -> Extent:
-        extents = {p._extent(part) for p in self.parts}
+    def extent(self, part: Part) -> Extent:
+        extents = {p.extent(part) for p in self.parts}
         return Extent.of(extents == {Extent.NOTHING}, Extent.EVERYTHING in extents)
+
+    def bounds(self) -> Bounds:
+        return reduce(Bounds.either, (p.bounds() for p in self.parts))
+
+    def listing(self, B: int, Lq: int, Lk: int) -> Listing | None:
+        """Join the lists of all parts; None if one of them lists no pairs."""
+        found = [listing for part in self.parts if (listing := part.listing(B, Lq, Lk)) is not None]
+        if len(found) < len(self.parts):
+            return None
+        exact = not any(part.rest for part in found)
+        lists = tuple(mask for part in found for mask in part.lists)
+        return Listing(lists, () if exact else (self,), sum(part.count for part in found))
+
+    def share(self, Lk: int, block: int) -> float:
+        return min(1.0, sum(p.share(Lk, block) for p in self.parts))
+
+    def disjuncts(self) -> tuple[Mask, ...]:
+        return self.parts
+
+    def elementwise(self, sizes: Sizes) -> Mod:
+        return combine(or_, [p.elementwise(sizes) for p in self.parts])
 
 
 @node
@@ -141,49 +207,34 @@ class Not(Mask):
     def __post_init__(self) -> None:
         _refuse_padding(self.part, "~")
 
-    def _block(self, part: Part) -> Tensor:
-        return ~self.part._block(part)
+    def block(self, part: Part) -> Tensor:
+        return ~self.part.block(part)
 
-    def _at(self, pairs: Pairs) -> Tensor:
-        return ~self.part._at(pairs)
+    def at(self, pairs: Pairs) -> Tensor:
+        return ~self.part.at(pairs)
 
-    def _extent(self, part: Part) -> Extent:
-        extent = self.part._extent(part)
+    def extent(self, part: Part) -> Extent:
+        extent = self.part.extent(part)
         return Extent.of(extent is Extent.EVERYTHING, extent is Extent.NOTHING)
 
-    def _validate(self, B: int, H: int, Lq: int, Lk: int) -> None:
-        self.part._validate(B, H, Lq, Lk)
+    def bounds(self) -> Bounds:
+        return self.part.outside()
+
+    def elementwise(self, sizes: Sizes) -> Mod:
+        inner = self.part.elementwise(sizes)
+        return lambda b, h, i, j: ~inner(b, h, i, j)
+
+    def check_sizes(self, B: int, H: int, Lq: int, Lk: int) -> None:
+        self.part.check_sizes(B, H, Lq, Lk)
 
     def leaves(self) -> Iterator[Mask]:
         """Go through the masks that this one is combined from."""
         yield from self.part.leaves()
 
 
-def split(mask: Mask | None) -> tuple[Mask | None, Padding | None]:
-    """Separate the padding, which says what is real, from the pattern, which says who sees whom.
-
-    Several paddings are merged into the one that keeps what all of them keep.
-    """
-    from .padding import Padding, merge
-
-    if mask is None:
-        return None, None
-    parts = _parts(mask, And)
-    pattern = tuple(part for part in parts if not isinstance(part, Padding))
-    paddings = [part for part in parts if isinstance(part, Padding)]
-    padding = reduce(merge, paddings) if paddings else None
-    if len(pattern) > 1:
-        return And(pattern), padding
-    return (pattern[0] if pattern else None), padding
-
-
-def _parts(mask: Mask, kind: type[And] | type[Or]) -> tuple[Mask, ...]:
-    return mask.parts if isinstance(mask, kind) else (mask,)
-
-
 def _refuse_padding(mask: Mask, operator: str) -> None:
     if any(leaf.is_padding for leaf in mask.leaves()):
         raise ValueError(
-            f"Padding under {operator}: padding says which keys exist, so it is conjoined with the whole pattern, "
-            "expected (pattern) & Padding(...)"
+            "mask: expected (pattern) & Padding(...), as padding says which keys exist and is conjoined last, "
+            f"got Padding under {operator}"
         )

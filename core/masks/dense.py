@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from ..symbols.part import Pairs, Part
-from ..symbols.symbolic import expect_shape, expect_tensor, node
+from ..symbols import Mod, Pairs, Part, Sizes, check_broadcast, expect_tensor, node, read
 from .base import Mask
 
 
@@ -29,22 +28,14 @@ class Dense(Mask):
     def __post_init__(self) -> None:
         expect_tensor("Dense.tensor", self.tensor, boolean=True)
 
-    def _validate(self, B: int, H: int, Lq: int, Lk: int) -> None:
+    def check_sizes(self, B: int, H: int, Lq: int, Lk: int) -> None:
         check_broadcast("masks.Dense.tensor", self.tensor, B, H, Lq, Lk)
 
-    def _block(self, part: Part) -> Tensor:
+    def block(self, part: Part) -> Tensor:
         return part.crop(self.tensor)
 
-    def _at(self, pairs: Pairs) -> Tensor:
+    def at(self, pairs: Pairs) -> Tensor:
         return pairs.pick(self.tensor)
 
-
-def check_broadcast(name: str, tensor: Tensor, B: int, H: int, Lq: int, Lk: int) -> None:
-    """Raise ValueError unless `tensor` is 4-D and broadcasts to (B, H, Lq, Lk)."""
-    full = (B, H, Lq, Lk)
-    expect_shape(
-        name,
-        tensor,
-        tensor.ndim == 4 and all(size in (1, target) for size, target in zip(tensor.shape, full, strict=True)),
-        f"4-D, broadcastable to (B, H, Lq, Lk) = {full}",
-    )
+    def elementwise(self, sizes: Sizes) -> Mod:
+        return read(self.tensor, "bhij", sizes)

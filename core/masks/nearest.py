@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from ..symbols.symbolic import expect_shape, expect_tensor
+from ..symbols import expect_shape, expect_tensor
 
 Metric = Callable[[Tensor, Tensor], Tensor]
 """Answers the distances of some points (rows, n) from all points (L, n), as (rows, L)."""
@@ -16,7 +16,7 @@ Metric = Callable[[Tensor, Tensor], Tensor]
 def norm(p: float) -> Metric:
     """Answer the distance in the p-norm, in float32 or float64."""
     if not p >= 0:
-        raise ValueError(f"metric is {p}, expected a function or the p of a norm, 0 or more")
+        raise ValueError(f"metric: expected a function or the p of a norm, 0 or more, got {p}")
 
     def distances(rows: Tensor, points: Tensor) -> Tensor:
         dtype = points.dtype if points.dtype in (torch.float32, torch.float64) else None
@@ -37,7 +37,7 @@ def nearest(distances: Tensor, k: int, include_self: bool, keep: Tensor | None, 
     L = distances.shape[-1]
     most = L if include_self else L - 1
     if not 1 <= k <= most:
-        raise ValueError(f"k is {k}, expected 1 to {most} for L={L}, include_self={include_self}")
+        raise ValueError(f"k: expected 1 to {most} for L={L}, include_self={include_self}, got {k}")
     rows = torch.arange(start, start + distances.shape[-2], device=distances.device)
     distances = distances if distances.dtype.is_floating_point else distances.double()
     distances = torch.where(distances.isnan(), torch.inf, distances)

@@ -2,12 +2,26 @@
 
 from __future__ import annotations
 
+from functools import reduce
+from operator import and_
+
 import torch
 from torch import Tensor
 
-from ..symbols.part import Pairs, Part
-from ..symbols.symbolic import check_range, expect_shape, expect_tensor, node, values_are_visible
-from .base import Extent, Mask
+from ..symbols import (
+    Mod,
+    Pairs,
+    Part,
+    Sizes,
+    check_range,
+    combine,
+    expect_shape,
+    expect_tensor,
+    node,
+    read,
+    values_are_visible,
+)
+from .base import And, Extent, Mask
 
 
 @node
@@ -48,25 +62,45 @@ class Padding(Mask):
         """Answer (B, Lq) bool: which queries are real; None if all of them are."""
         return None if self.queries is None else _keep(self.queries, Lq)
 
-    def _validate(self, B: int, H: int, Lq: int, Lk: int) -> None:
+    def check_sizes(self, B: int, H: int, Lq: int, Lk: int) -> None:
         _check_sizes("Padding.keys", self.keys, B, Lk, "Lk")
         if self.queries is not None:
             _check_sizes("Padding.queries", self.queries, B, Lq, "Lq")
 
-    def _block(self, part: Part) -> Tensor:
+    def block(self, part: Part) -> Tensor:
         allowed = self.keep_keys(part.Lk)[part.items, None, None, part.cols]
         queries = self.keep_queries(part.Lq)
         return allowed if queries is None else allowed & queries[part.items, None, part.rows, None]
 
-    def _at(self, pairs: Pairs) -> Tensor:
+    def at(self, pairs: Pairs) -> Tensor:
         allowed = self.keep_keys(pairs.Lk)[pairs.item, pairs.key]
         queries = self.keep_queries(pairs.Lq)
         return (allowed if queries is None else allowed & queries[pairs.item, pairs.query])[None]
 
-    def _extent(self, part: Part) -> Extent:
+    def extent(self, part: Part) -> Extent:
         keys = _kept(self.keys, part.items, part.cols)
         queries = Extent.EVERYTHING if self.queries is None else _kept(self.queries, part.items, part.rows)
         return Extent.of(Extent.NOTHING in (keys, queries), keys is Extent.EVERYTHING and queries is Extent.EVERYTHING)
+
+    def elementwise(self, sizes: Sizes) -> Mod:
+        keys, queries = read(self.keep_keys(sizes.Lk), "bj", sizes), self.keep_queries(sizes.Lq)
+        return keys if queries is None else combine(and_, [keys, read(queries, "bi", sizes)])
+
+
+def split(mask: Mask | None) -> tuple[Mask | None, Padding | None]:
+    """Separate the padding, which says what is real, from the pattern, which says who sees whom.
+
+    Several paddings are merged into the one that keeps what all of them keep.
+    """
+    if mask is None:
+        return None, None
+    parts = mask.conjuncts()
+    pattern = tuple(part for part in parts if not isinstance(part, Padding))
+    paddings = [part for part in parts if isinstance(part, Padding)]
+    padding = reduce(merge, paddings) if paddings else None
+    if len(pattern) > 1:
+        return And(pattern), padding
+    return (pattern[0] if pattern else None), padding
 
 
 def merge(a: Padding, b: Padding) -> Padding:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ..symbols.part import Pairs, Part
-from ..symbols.symbolic import expect_shape, expect_tensor, node, values_are_visible
+from ..symbols import Mod, Pairs, Part, Sizes, expect_shape, expect_tensor, node, read, values_are_visible
 from .base import Extent, Mask
 
 
@@ -30,16 +29,16 @@ class Segments(Mask):
     def __post_init__(self) -> None:
         expect_tensor("Segments.ids", self.ids, integer=True)
 
-    def _validate(self, B: int, H: int, Lq: int, Lk: int) -> None:
+    def check_sizes(self, B: int, H: int, Lq: int, Lk: int) -> None:
         expect_shape("Segments.ids", self.ids, tuple(self.ids.shape) == (B, Lk), f"(B, Lk) = ({B}, {Lk})")
         if Lq > Lk:
-            raise ValueError(f"Segments needs Lq <= Lk, as queries are the last keys; got Lq={Lq}, Lk={Lk}")
+            raise ValueError(f"Segments: expected Lq <= Lk, as queries are the last keys, got Lq={Lq}, Lk={Lk}")
 
-    def _block(self, part: Part) -> Tensor:
+    def block(self, part: Part) -> Tensor:
         queries = self.ids[part.items, part.Lk - part.Lq :][:, part.rows]
         return (queries[:, :, None] == self.ids[part.items, None, part.cols])[:, None]
 
-    def _extent(self, part: Part) -> Extent:
+    def extent(self, part: Part) -> Extent:
         """Compare the ranges of ids: disjoint ones share no segment, one id on both sides is one segment."""
         if not values_are_visible(self.ids):
             return Extent.SOME
@@ -52,6 +51,10 @@ class Segments(Mask):
         same = (low == high) & (low == least) & (low == most)
         return Extent.of(bool(apart.all()), bool(same.all()))
 
-    def _at(self, pairs: Pairs) -> Tensor:
+    def at(self, pairs: Pairs) -> Tensor:
         queries = self.ids[pairs.item, pairs.query + (pairs.Lk - pairs.Lq)]
         return (queries == self.ids[pairs.item, pairs.key])[None]
+
+    def elementwise(self, sizes: Sizes) -> Mod:
+        own, other = read(self.ids[:, sizes.Lk - sizes.Lq :], "bi", sizes), read(self.ids, "bj", sizes)
+        return lambda b, h, i, j: own(b, h, i, j) == other(b, h, i, j)

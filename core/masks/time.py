@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from ..symbols.part import Pairs, Part
-from ..symbols.symbolic import expect_shape, expect_tensor, node
+from ..symbols import Mod, Pairs, Part, Sizes, check_times, expect_tensor, node, of_one_dtype, read
 from .base import Mask
 
 
@@ -36,24 +35,19 @@ class NotAfter(Mask):
         if self.key_times is not None:
             expect_tensor("NotAfter.key_times", self.key_times)
 
-    def _validate(self, B: int, H: int, Lq: int, Lk: int) -> None:
+    def check_sizes(self, B: int, H: int, Lq: int, Lk: int) -> None:
         check_times("NotAfter", self.times, self.key_times, B, Lq, Lk)
 
-    def _block(self, part: Part) -> Tensor:
+    def block(self, part: Part) -> Tensor:
         key_times = self.times if self.key_times is None else self.key_times
         keys = key_times[part.items, None, part.cols]
         return (keys <= self.times[part.items, part.rows, None])[:, None]
 
-    def _at(self, pairs: Pairs) -> Tensor:
+    def at(self, pairs: Pairs) -> Tensor:
         key_times = self.times if self.key_times is None else self.key_times
         return (key_times[pairs.item, pairs.key] <= self.times[pairs.item, pairs.query])[None]
 
-
-def check_times(owner: str, times: Tensor, key_times: Tensor | None, B: int, Lq: int, Lk: int) -> None:
-    """Raise ValueError unless times is (B, Lq) and key_times (B, Lk), which may only be missing when Lq = Lk."""
-    expect_shape(f"{owner}.times", times, tuple(times.shape) == (B, Lq), f"(B, Lq) = ({B}, {Lq})")
-    if key_times is None:
-        if Lq != Lk:
-            raise ValueError(f"{owner}.key_times is required where Lq ({Lq}) differs from Lk ({Lk}), got None")
-    else:
-        expect_shape(f"{owner}.key_times", key_times, tuple(key_times.shape) == (B, Lk), f"(B, Lk) = ({B}, {Lk})")
+    def elementwise(self, sizes: Sizes) -> Mod:
+        times, key_times = of_one_dtype(self.times, self.key_times)
+        own, other = read(times.detach(), "bi", sizes), read(key_times.detach(), "bj", sizes)
+        return lambda b, h, i, j: other(b, h, i, j) <= own(b, h, i, j)

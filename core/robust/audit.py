@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
-from ..engine.problem import Problem
+from ..engine import Problem
 from .injection import DIRECTIONS, Region, injected_key, row, unit
 from .judge import Call, judge
 from .report import Audit, Finding

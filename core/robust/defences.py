@@ -16,7 +16,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
-from ..engine.problem import Problem, by_head
+from ..engine import Problem, by_head
 from ..layers import MultiheadAttention, TorchMultiheadAttention
 from ..layers.limits import checked_limit
 from ..scores import Cosine, Score

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from ..engine.problem import Problem
+from ..engine import Problem
 from ..scores import Cosine
 from .bounds import capture_bound, logit_width
 from .injection import View

@@ -111,6 +111,13 @@ class Pairs(NamedTuple):
         axes = max(item.ndim, query.ndim, key.ndim)
         return cls(B, H, Lq, Lk, *(x.reshape(*[1] * (axes - x.ndim), *x.shape) for x in (item, query, key)))
 
+    @classmethod
+    def of_numbers(cls, numbers: Tensor, B: int, H: int, Lq: int, Lk: int) -> Self:
+        """List the pairs whose numbers, (b * Lq + i) * Lk + j, are given."""
+        row = numbers // Lk
+        item = row // Lq
+        return cls(B, H, Lq, Lk, item, row - item * Lq, numbers - row * Lk)
+
     def offsets(self) -> Tensor:
         """Answer j - (i + Lk - Lq), the offset of each key from its query, broadcastable to S."""
         return self.key - self.query - (self.Lk - self.Lq)

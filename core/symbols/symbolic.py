@@ -3,24 +3,53 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, Self, TypeVar, dataclass_transform
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from typing import Any, ClassVar, Self, TypeVar, dataclass_transform
 
 import torch
 from torch import Tensor
 from torch.utils import _pytree as pytree  # the registry that torch.compile, torch.export and torch.func read
 
-from .part import Part
+from .blocks import look_up_in_blocks
+from .elementwise import Mod, Sizes, read
+from .part import Pairs, Part
 from .type_names import type_name
 
 _T = TypeVar("_T")
 
+_UNHEARD = {  # names that nothing calls, by what they stand for
+    "_block": "block(part)",
+    "_at": "at(pairs)",
+    "_extent": "extent(part)",
+    "_spread": "spread(part)",
+    "_validate": "check_sizes(B, H, Lq, Lk)",
+}
 
-class Symbolic:
+
+class Symbolic(ABC):
     """A symbolic node: it says what the structure is and computes nothing until a backend asks.
 
     Subclasses are frozen dataclasses made by `node`. Fields that hold a tensor, a node or a tuple of nodes are the
     pytree's children; the others (numbers, names) are its constants.
+
+    A node must define `block`. Everything else that a backend asks has a default that is right for every node, and is
+    overridden where a node knows better:
+
+    - `at` looks listed pairs up, by default in blocks, at the time of all pairs of the rows that hold any;
+    - `check_sizes` checks the sizes of what the node holds, by default nothing;
+    - `spread` says whether items and heads differ, by default by computing a corner;
+    - `by_offset` says that the answer depends on j - i alone, by default that it may not;
+    - `elementwise` is the node as a function of one pair, by default a table of all pairs.
     """
+
+    by_offset: ClassVar[bool] = False
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        for old, new in _UNHEARD.items():
+            if old in cls.__dict__:
+                raise TypeError(f"{cls.__name__}: expected a method {new}, got {old}: rename it")
 
     def to(self, device: torch.device | str, *, non_blocking: bool = False) -> Self:
         """Answer the same node with every tensor on `device`. Dtypes stay as they are."""
@@ -59,31 +88,65 @@ class Symbolic:
         for name, tensor in self.tensors():
             if tensor.device != device:
                 raise ValueError(
-                    f"{name} is on {tensor.device}, expected {device} as q, k and v are; use .to({str(device)!r})"
+                    f"{name}: expected a tensor on {device} as q, k and v are, got one on {tensor.device}; "
+                    f"use .to({str(device)!r})"
                 )
-        self._validate(B, H, Lq, Lk)
+        self.check_sizes(B, H, Lq, Lk)
 
-    def _whole(self, B: int, H: int, Lq: int, Lk: int, device: torch.device | str | None) -> Part:
+    def whole_part(self, B: int, H: int, Lq: int, Lk: int, device: torch.device | str | None) -> Part:
         """Answer the whole problem as one part, checked, where this node's tensors are (or on `device`)."""
         place = next((t.device for _, t in self.tensors()), torch.device(device or torch.get_default_device()))
         self.validate(B, H, Lq, Lk, place)
         return Part.whole(B, H, Lq, Lk, place)
 
-    def _validate(self, B: int, H: int, Lq: int, Lk: int) -> None:
-        """Check the sizes of this node; overridden by nodes that hold sized tensors."""
+    def nodes(self) -> Iterator[Symbolic]:
+        """Go through the nodes that this one holds."""
+        for field in dataclasses.fields(self):  # type: ignore[arg-type]  # every concrete node is a dataclass
+            value = getattr(self, field.name)
+            for item in value if isinstance(value, tuple) else (value,):
+                if isinstance(item, Symbolic):
+                    yield item
 
-    def _block(self, part: Part) -> Tensor:
+    @abstractmethod
+    def block(self, part: Part) -> Tensor:
         """Compute this node over a part, 4-D, broadcastable to (items, H, rows, cols) of the part.
 
         A mask answers bool, a bias float32 or wider.
         """
-        raise TypeError(f"{type(self).__name__} must define _block")
 
-    def _spread(self, part: Part) -> tuple[int, int]:
-        """Answer the first two sizes of `_block(part)`: whether items differ, and whether heads do."""
+    def at(self, pairs: Pairs) -> Tensor:
+        """Look up listed pairs, broadcastable to (H, *S) of the list; a mask answers bool, a bias float32 or wider."""
+        return look_up_in_blocks(self.block, pairs, recompute=self.requires_grad())
+
+    def goes_pair_by_pair(self) -> bool:
+        """Whether `at` costs as much as the listed pairs, not as much as all."""
+        return type(self).at is not Symbolic.at and all(node.goes_pair_by_pair() for node in self.nodes())
+
+    def check_sizes(self, B: int, H: int, Lq: int, Lk: int) -> None:  # noqa: B027  # most nodes fit every size
+        """Raise ValueError if what this node holds does not fit a problem of these sizes."""
+
+    def spread(self, part: Part) -> tuple[int, int]:
+        """Answer the first two sizes of `block(part)`: whether items differ, and whether heads do."""
         corner = part._replace(rows=slice(0, min(1, part.Lq)), cols=slice(0, min(1, part.Lk)))
-        items, heads = self._block(corner).shape[:2]
+        items, heads = self.block(corner).shape[:2]
         return items, heads
+
+    @abstractmethod
+    def materialize(self, B: int, H: int, Lq: int, Lk: int, device: torch.device | str | None = None) -> Tensor:
+        """Compute this node over the whole problem."""
+
+    def elementwise(self, sizes: Sizes) -> Mod:
+        """Answer this node as a function of one pair (b, h, i, j), see `core.symbols.Mod`; a bias answers float32."""
+        table = self.materialize(*sizes[:4], device=sizes.device)
+        return read(table.float() if table.dtype.is_floating_point else table, "bhij", sizes)
+
+    def tables(self) -> Iterator[Symbolic]:
+        """Go through the nodes, this one or those that it holds, whose `elementwise` reads a table of all pairs."""
+        if type(self).elementwise is Symbolic.elementwise:
+            yield self
+        else:
+            for node in self.nodes():
+                yield from node.tables()
 
     def __repr__(self) -> str:
         parts = []
@@ -103,6 +166,8 @@ def node(cls: type[_T]) -> type[_T]:
 
     Unflattening rebuilds the node without running its checks, so that a transformation may put anything at the leaves.
     """
+    if "block" in getattr(cls, "__abstractmethods__", ()):
+        raise TypeError(f"{cls.__name__}: expected a method block(part), got none")
     made = dataclasses.dataclass(frozen=True, eq=False, repr=False)(cls)
     names = [f.name for f in dataclasses.fields(made)]  # type: ignore[arg-type]  # dataclass() returns the same type
 
@@ -125,35 +190,3 @@ def node(cls: type[_T]) -> type[_T]:
         made, flatten, unflatten, serialized_type_name=type_name(made.__module__, made.__qualname__)
     )
     return made
-
-
-def values_are_visible(tensor: Tensor) -> bool:
-    """Whether tensor values may be looked at: on the CPU and outside torch.compile and torch.export."""
-    return not torch.compiler.is_compiling() and tensor.device.type == "cpu"
-
-
-def check_range(name: str, index: Tensor, low: int, high: int, what: str) -> None:
-    """Raise ValueError unless low <= index < high; looks only where `values_are_visible`."""
-    if index.numel() == 0 or not values_are_visible(index):
-        return
-    least, most = int(index.min()), int(index.max())
-    if least < low or most >= high:
-        got = least if least < low else most
-        raise ValueError(f"{name} holds {got}, expected {what} from {low} to {high - 1}")
-
-
-def expect_shape(name: str, tensor: Tensor, fits: bool, expected: str) -> None:
-    """Raise ValueError, with the shape got and the one expected, unless the tensor `fits`."""
-    if not fits:
-        raise ValueError(f"{name} has shape {tuple(tensor.shape)}, expected {expected}")
-
-
-def expect_tensor(name: str, value: Any, *, integer: bool = False, boolean: bool = False) -> None:
-    """Raise TypeError unless `value` is a tensor (of an integer or boolean dtype, if asked)."""
-    if not isinstance(value, Tensor):
-        raise TypeError(f"{name} is a {type(value).__name__}, expected a torch.Tensor")
-    is_integer = not (value.dtype.is_floating_point or value.dtype.is_complex or value.dtype == torch.bool)
-    if integer and not is_integer:
-        raise TypeError(f"{name} has dtype {value.dtype}, expected an integer dtype")
-    if boolean and value.dtype != torch.bool:
-        raise TypeError(f"{name} has dtype {value.dtype}, expected torch.bool")

@@ -12,12 +12,9 @@ from torch import Tensor
 from torch.utils import _pytree as pytree
 
 from ..biases import Bias
-from ..biases.base import DistanceBias, per_head
-from ..engine import dropout
-from ..engine.problem import Problem, by_head
+from ..engine import Problem, by_head, dropout
 from ..masks import Extent, Mask
-from ..symbols.part import Pairs, Part
-from ..symbols.symbolic import node
+from ..symbols import Pairs, Part, node, per_head
 
 
 class TileSize(NamedTuple):
@@ -86,13 +83,13 @@ class _Tempered(Bias):
     bias: Bias
     temperature: Tensor
 
-    def _block(self, part: Part) -> Tensor:
-        block = self.bias._block(part) / by_head(self.temperature)
+    def block(self, part: Part) -> Tensor:
+        block = self.bias.block(part) / by_head(self.temperature)
         assert isinstance(block, Tensor)
         return block
 
-    def _at(self, pairs: Pairs) -> Tensor:
-        value = self.bias._at(pairs)
+    def at(self, pairs: Pairs) -> Tensor:
+        value = self.bias.at(pairs)
         return value / per_head(self.temperature, value.ndim - 1)
 
 
@@ -102,11 +99,11 @@ class _Plain(Bias):
 
     bias: Bias
 
-    def _block(self, part: Part) -> Tensor:
-        return self.bias._block(part)
+    def block(self, part: Part) -> Tensor:
+        return self.bias.block(part)
 
-    def _at(self, pairs: Pairs) -> Tensor:
-        return self.bias._at(pairs)
+    def at(self, pairs: Pairs) -> Tensor:
+        return self.bias.at(pairs)
 
 
 def _detached(tensor: Tensor) -> Tensor:
@@ -141,9 +138,7 @@ class Work:
     def of(cls, p: Problem, seed: Tensor | None) -> Work:
         """Take a problem apart."""
         biases = tuple(p.bias.leaves()) if p.bias is not None else ()
-        biases = tuple(
-            sorted(biases, key=lambda bias: not isinstance(bias, DistanceBias))
-        )  # the cheapest to write first
+        biases = tuple(sorted(biases, key=lambda bias: not bias.writes_quickly))
         factor = 1.0
         if not isinstance(p.temperature, Tensor):
             factor = 1.0 / p.temperature
@@ -155,17 +150,17 @@ class Work:
         strange = any(not tensor.isfinite().all() for bias in own for _, tensor in bias.tensors())
         isolate = strange or any(b is not None for b in bad)
         exact = isolate or p.q.dtype == torch.float64
-        own = tuple(_Plain(bias) if exact else bias._ready() for bias in own)
+        own = tuple(_Plain(bias) if exact else bias.ready() for bias in own)
         mask = p.pattern & p.padding if p.pattern is not None and p.padding is not None else p.pattern or p.padding
         return cls(p, mask, seed, own, factor, learned, (bad[0], bad[1], bad[2]), isolate)
 
     def extent(self, part: Part) -> Extent:
         """Say how much of a part the mask allows, without computing it."""
-        return Extent.EVERYTHING if self.mask is None else self.mask._extent(part)
+        return Extent.EVERYTHING if self.mask is None else self.mask.extent(part)
 
     def allowed(self, part: Part) -> Tensor | None:
         """Answer the mask of a part; None if there is none."""
-        return None if self.mask is None else self.mask._block(part)
+        return None if self.mask is None else self.mask.block(part)
 
     def keep(self, part: Part, out: Tensor, words: Tensor) -> Tensor | None:
         """Answer 1 for the weights of a part that dropout leaves and 0 for the others; None without dropout.
@@ -267,7 +262,7 @@ class Tiler:
             if allowed is not None and not allowed.any():
                 continue
             logits, flat = self.buffer(0, part)
-            evaluated = [bias._evaluate(part, differentiable) for bias in self.work.biases]
+            evaluated = [bias.evaluate(part, differentiable) for bias in self.work.biases]
             poisoned = v_poisoned = None
             if self.work.isolate:
                 allowed, poisoned, v_poisoned = self._isolate(part, allowed, evaluated)
@@ -285,7 +280,7 @@ class Tiler:
         factor = self.work.factor * LOG2E
         if pairs:
             bias, value = pairs.pop(0)
-            bias._write(logits, value, factor, start)
+            bias.write(logits, value, factor, start)
         elif start is not None:
             logits.copy_(start)
         if evaluated or start is not None:
@@ -293,7 +288,7 @@ class Tiler:
         else:
             torch.bmm(q, keys, out=flat)
         for bias, value in pairs:
-            bias._add_to(logits, value, factor)
+            bias.add_to(logits, value, factor)
 
     def _isolate(self, part: Part, allowed: Tensor | None, evaluated: list[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
         """Mask pairs whose bias is -inf, say which rows see what is not finite, and clean the bias of it."""

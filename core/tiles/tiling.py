@@ -19,9 +19,9 @@ import torch
 from torch import Tensor
 
 from ..biases import Bias
-from ..engine.problem import AttentionOutput, Problem, features, nan_where
+from ..engine import AttentionOutput, Problem, features, nan_where
 from ..masks import Mask
-from ..symbols.part import Part
+from ..symbols import Part
 from .tiles import FLOOR, LOG2E, Cut, Tile, Tiler, Work
 
 
@@ -73,7 +73,7 @@ def expect_by_tiles(p: Problem, lse: Tensor, feature: Bias | Mask, cut: Cut) -> 
         for tile in tiler.tiles(rows, tiler.by_query(q, rows), start[at][..., None]):
             weights, _ = tiler.buffer(1, tile.part)
             torch.exp2(tile.logits, out=weights)
-            value = feature._block(tile.part).to(weights.dtype)
+            value = feature.block(tile.part).to(weights.dtype)
             if tile.poisoned is not None:  # what is not finite may stand where the weight is 0
                 value = torch.where(weights > 0, value, 0.0)
             answer[at] += weights.mul_(value).sum(dim=-1)
@@ -134,7 +134,8 @@ class _Tiled(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         if torch.is_grad_enabled():
             raise RuntimeError(
-                "attention by tiles has no second derivatives (create_graph=True); expected backend='reference' there"
+                "backend: expected 'reference' for second derivatives (create_graph=True), got attention by tiles, "
+                "which has none"
             )
         with torch.autocast(ctx.work.problem.q.device.type, enabled=False):  # the caller's would round sums
             return _gradients(ctx, *gradients)
@@ -220,7 +221,7 @@ def _add_learned(totals: list[Tensor], work: Work, tile: Tile, d_logits: Tensor)
     """Add what a tile gives to the gradients of what the biases learn."""
     places = iter(totals)
     for bias, value in zip(work.biases, tile.evaluated, strict=True):
-        for gradient in bias._pull(d_logits, tile.part, value, work.factor):
+        for gradient in bias.pull(d_logits, tile.part, value, work.factor):
             total = next(places)
             if gradient is not None:
                 total += gradient

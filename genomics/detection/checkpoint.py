@@ -1,4 +1,4 @@
-"""A trained detector from a checkpoint of `lightning fit`."""
+"""A trained detector from a checkpoint of `attention-suite fit`."""
 
 from os import PathLike, fspath
 from typing import NamedTuple

@@ -90,7 +90,7 @@ def named(heads: Sequence[HeadMotif], *, q_value: float = 0.01) -> dict[str, str
 def write_heads(heads: Sequence[HeadMotif], folder: str | PathLike[str]) -> list[Path]:
     """Write heads.tsv (one row for each motif), motifs.meme and motifs.jaspar into a folder.
 
-    heads.tsv is what `read_extents` and `python -m genomics scan --heads` take.
+    heads.tsv is what `read_extents` and `attention-suite genomics scan --heads` take.
 
     Args:
         heads: What `extract_motifs` answered.

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from ... import biases, masks
-from ...engine.problem import Problem, pose
+from ...engine import Problem, pose
 from ...layers import MultiheadAttention, TorchMultiheadAttention
 from ...scores import Dot
 

@@ -11,24 +11,22 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ...attend import _choose
 from ...backends import BACKENDS
 from ...biases import Bias
-from ...engine.problem import AttentionOutput, Problem, autocast_is_on
+from ...engine import AttentionOutput, Problem, autocast_is_on, choose
 from ...masks import Mask, Padding
-from ...symbols.part import Pairs, Part
-from ...symbols.symbolic import node
+from ...symbols import Pairs, Part, node
 
 
 def solve(problem: Problem, need: Iterable[str] = ()) -> AttentionOutput:
     """Answer a problem without dropout, on the backend that "auto" chooses; no observer hears of it.
 
     Args:
-        problem: As an observer of `core.engine.observe` receives it.
+        problem: As an observer of `core.engine.observers` receives it.
         need: As in `attend`.
     """
     p = altered(problem, need=frozenset(need), dropout_p=0.0)
-    backend = BACKENDS[_choose(p, "auto")]
+    backend = BACKENDS[choose(p, "auto", BACKENDS)]
     with full_precision(p.q.device):
         answer = backend.run(p, None)
     assert isinstance(answer, AttentionOutput)
@@ -102,10 +100,12 @@ class _CutMask(Mask):
     heads: tuple[int, ...] | None
     rows: tuple[int, ...] | None
 
-    def _block(self, part: Part) -> Tensor:
+    def block(self, part: Part) -> Tensor:
+        """Evaluate the whole at these heads and rows."""
         return _block(self.whole, part, self.sizes, self.heads, self.rows)
 
-    def _at(self, pairs: Pairs) -> Tensor:
+    def at(self, pairs: Pairs) -> Tensor:
+        """Look the whole up at these heads and rows."""
         return _at(self.whole, pairs, self.sizes, self.heads, self.rows)
 
 
@@ -118,10 +118,12 @@ class _CutBias(Bias):
     heads: tuple[int, ...] | None
     rows: tuple[int, ...] | None
 
-    def _block(self, part: Part) -> Tensor:
+    def block(self, part: Part) -> Tensor:
+        """Evaluate the whole at these heads and rows."""
         return _block(self.whole, part, self.sizes, self.heads, self.rows)
 
-    def _at(self, pairs: Pairs) -> Tensor:
+    def at(self, pairs: Pairs) -> Tensor:
+        """Look the whole up at these heads and rows."""
         return _at(self.whole, pairs, self.sizes, self.heads, self.rows)
 
 
@@ -135,11 +137,11 @@ def _block(
     """Evaluate `whole` run by run of consecutive rows, each a rectangle of the problem that it belongs to."""
     place = Part(*sizes, part.device, part.items, part.rows, part.cols)
     if rows is None:
-        block = whole._block(place)
+        block = whole.block(place)
     else:
         pieces = []
         for run in _runs(rows[part.rows]):
-            piece = whole._block(place._replace(rows=slice(run.start, run.stop)))
+            piece = whole.block(place._replace(rows=slice(run.start, run.stop)))
             pieces.append(piece.expand(*piece.shape[:2], len(run), piece.shape[3]))
         block = pieces[0] if len(pieces) == 1 else torch.cat(pieces, dim=2)
     return block if heads is None or block.shape[1] == 1 else block[:, list(heads)]
@@ -153,7 +155,7 @@ def _at(
     rows: tuple[int, ...] | None,
 ) -> Tensor:
     query = pairs.query if rows is None else torch.tensor(rows, device=pairs.query.device)[pairs.query]
-    values = whole._at(Pairs(*sizes, pairs.item, query, pairs.key))
+    values = whole.at(Pairs(*sizes, pairs.item, query, pairs.key))
     return values if heads is None or values.shape[0] == 1 else values[list(heads)]
 
 

@@ -9,15 +9,13 @@ import torch
 from torch import Tensor
 
 from ...attend import attend
-from ...backends.banded.band import BandCut, band_of, global_positions
-from ...backends.gathered.pair_list import Listing
-from ...biases import Alibi, Bias, KeyBias
-from ...engine.problem import AttentionOutput, Problem, by_head, features, pose
-from ...masks import Mask
+from ...backends.banded import BandCut, band_of, global_positions
+from ...biases import Alibi, Bias, PerKey
+from ...engine import AttentionOutput, Problem, by_head, features, pose
+from ...masks import Listing, Mask
 from ...scores import Dot, Score
-from ...symbols.part import Pairs
-from ...tiles.tiles import Cut, Grid
-from ...tiles.tiling import expect_by_tiles
+from ...symbols import Pairs, Symbolic
+from ...tiles import Cut, Grid, expect_by_tiles
 from .cut import altered, solve
 
 PAIRS = 1 << 16  # listed pairs that are looked at in one go
@@ -92,9 +90,10 @@ def linear_statistic(
     if not isinstance(statistic, (Bias, Mask)):
         raise TypeError(f"statistic: expected a core.biases.Bias or core.masks.Mask, got a {type(statistic).__name__}")
     again: dict[str, Any] = {"mask": mask, "bias": bias, "score": score, "scale": scale, "temperature": temperature}
-    if isinstance(statistic, KeyBias) and p.groups == 1:
+    form = statistic.form() if isinstance(statistic, Bias) else None
+    if isinstance(form, PerKey) and p.groups == 1:
         statistic.validate(p.B, p.H, p.Lq, p.Lk, q.device)
-        v = statistic.value.to(p.compute_dtype)
+        v = form.value.to(p.compute_dtype)
         v = (v if v.ndim == 3 else v[:, None].expand(-1, p.H, -1))[..., None]
         mean: Tensor = attend(q.to(v.dtype), k.to(v.dtype), v, backend=backend, **again)
         return mean[..., 0]
@@ -105,7 +104,7 @@ def linear_statistic(
 
 @torch.no_grad()
 def expectation(problem: Problem, statistic: Bias | Mask) -> Tensor:
-    """Answer `linear_statistic` for a problem as an observer of `core.engine.observe` receives it.
+    """Answer `linear_statistic` for a problem as an observer of `core.engine.observers` receives it.
 
     Args:
         problem: The problem; its values and its dropout do not matter.
@@ -125,7 +124,7 @@ def expectation(problem: Problem, statistic: Bias | Mask) -> Tensor:
 
 def _expect(p: Problem, lse: Tensor, statistic: Bias | Mask) -> Tensor:
     statistic.validate(p.B, p.H, p.Lq, p.Lk, p.q.device)
-    listing = None if p.pattern is None else Listing.of(p.pattern, p.B, p.Lq, p.Lk)
+    listing = None if p.pattern is None else p.pattern.listing(p.B, p.Lq, p.Lk)
     if listing is not None and listing.count * 4 < p.B * p.Lq * p.Lk:
         return _over_pairs(p, listing, lse, statistic)
     return expect_by_tiles(p, lse, statistic, _cut(p))
@@ -179,11 +178,11 @@ def _over_pairs(p: Problem, listing: Listing, lse: Tensor, statistic: Bias | Mas
     answer = torch.zeros_like(lse)
     rows = answer.movedim(1, 0).reshape(p.H, -1)  # a copy, (H, B * Lq), which is put back below
     for chunk in torch.split(numbers, PAIRS):
-        pairs = Pairs(p.B, p.H, p.Lq, p.Lk, chunk // (p.Lq * p.Lk), chunk // p.Lk % p.Lq, chunk % p.Lk)
+        pairs = Pairs.of_numbers(chunk, p.B, p.H, p.Lq, p.Lk)
         allowed, logits = _at_pairs(p, listing, pairs)
         base = lse.movedim(1, 0)[:, pairs.item, pairs.query]
         weights = torch.where(allowed, (logits - base).exp(), 0.0)
-        value = statistic._at(pairs).to(weights.dtype)
+        value = statistic.at(pairs).to(weights.dtype)
         rows.index_add_(1, chunk // p.Lk, weights * torch.where(weights == 0, 0.0, value))
     return rows.view(p.H, p.B, p.Lq).movedim(0, 1)
 
@@ -197,11 +196,11 @@ def _at_pairs(p: Problem, listing: Listing, pairs: Pairs) -> tuple[Tensor, Tenso
     factor = factor[..., 0] if isinstance(factor, Tensor) and factor.ndim else factor
     logits = factor * (q * k.repeat_interleave(p.groups, dim=0)).sum(dim=-1)
     allowed = torch.ones((1, 1), dtype=torch.bool, device=logits.device)
-    parts: Sequence[Mask | None] = (listing.rest, p.padding)
+    parts: Sequence[Symbolic | None] = (*listing.rest, p.padding)
     for part in parts:
         if part is not None:
-            allowed = allowed & part._at(pairs)
+            allowed = allowed & part.at(pairs)
     if p.bias is not None:
-        logits = logits + p.bias._at(pairs).to(dtype) / by_head(p.temperature, 1)
+        logits = logits + p.bias.at(pairs).to(dtype) / by_head(p.temperature, 1)
         allowed = allowed & ~torch.isneginf(logits)
     return allowed, logits

@@ -13,7 +13,7 @@ from torch.utils import _pytree as pytree
 
 from ...backends import BACKENDS
 from ...biases import Bias
-from ...engine.problem import Problem, by_head
+from ...engine import Problem, by_head
 from ...masks import Mask
 from .adapters import Call
 from .cut import altered, cut, full_precision, row_blocks, solve

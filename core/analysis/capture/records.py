@@ -9,7 +9,7 @@ from types import MappingProxyType
 import torch
 from torch import Tensor
 
-from ...engine.problem import Problem
+from ...engine import Problem
 from .cut import cut, solve
 
 

@@ -1,7 +1,7 @@
 """Which module of a model attends, and what it asks: the ground that capture and relevance stand on.
 
 While a model is watched, torch's global module hooks keep the stack of the modules that are running,
-`core.engine.observe` reports every call of `attend`, and adapters read the calls of timm's and torch's own attention.
+`core.engine.observers` reports every call of `attend`, and adapters read the calls of timm's and torch's own attention.
 Hooks on the modules themselves would switch off torch's fast paths and core's joint projection, and so change outputs;
 global ones change nothing. Outside the context nothing is registered.
 """
@@ -21,8 +21,7 @@ from torch.nn.modules import module as torch_module
 from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
 from torch.utils import _pytree as pytree
 
-from ...engine.observe import observers
-from ...engine.problem import AttentionOutput, Problem
+from ...engine import AttentionOutput, Problem, observers
 from .adapters import (
     Call,
     Finished,
@@ -146,7 +145,7 @@ class Watch:
             self.check()
 
     def observe(self, problem: Problem, answer: AttentionOutput) -> None:
-        """Note a call of `attend` (an observer of `core.engine.observe`)."""
+        """Note a call of `attend` (an observer of `core.engine.observers`)."""
         if torch.compiler.is_compiling():
             raise CaptureError("model: expected one without torch.compile, got an attend that is being compiled")
         if not self.stack or _measuring or _in_backward():

@@ -16,9 +16,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ...backends import reference
-from ...engine.observe import observers
-from ...engine.problem import AttentionOutput, Problem
+from ...backends import Reference
+from ...engine import AttentionOutput, Problem, observers
 from ...layers import MultiheadAttention, TorchMultiheadAttention
 from ..capture.adapters import TIMM_MODULES
 
@@ -193,7 +192,7 @@ def _removed_after(*handles: Any) -> Iterator[None]:
 def _weights(problem: Problem) -> tuple[Tensor, Tensor]:
     """The weights of a problem as the reference defines them, and the pairs that are allowed."""
     with torch.autocast(problem.q.device.type, enabled=False):
-        weights = reference.run(dataclasses.replace(problem, need=frozenset({"weights"})), None).weights
+        weights = Reference().run(dataclasses.replace(problem, need=frozenset({"weights"})), None).weights
     assert weights is not None
     sizes = (problem.B, problem.H, problem.Lq, problem.Lk)
     allowed = torch.ones((), dtype=torch.bool, device=problem.q.device)

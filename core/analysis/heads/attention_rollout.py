@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from ...engine.problem import Problem
+from ...engine import Problem
 from ..capture.cut import altered, full_precision, solve
 from ..capture.records import Capture, Record
 

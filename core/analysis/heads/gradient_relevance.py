@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from ...engine.problem import Problem
+from ...engine import Problem
 from ..capture.adapters import Call
 from ..capture.cut import cut, full_precision, row_blocks, solve
 from ..capture.watch import CaptureError, watching

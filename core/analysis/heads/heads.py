@@ -12,8 +12,7 @@ from torch import Tensor
 
 from ...biases import Bias
 from ...scores import Dot
-from ...symbols.part import Pairs, Part
-from ...symbols.symbolic import node
+from ...symbols import Pairs, Part, node
 from ..capture.cut import altered, solve
 from ..capture.records import Capture, Record
 from .tables import table
@@ -279,8 +278,10 @@ class _Closed(Bias):
 
     bias: Bias
 
-    def _block(self, part: Part) -> Tensor:
-        return torch.where(torch.isneginf(self.bias._block(part)), -torch.inf, 0.0)
+    def block(self, part: Part) -> Tensor:
+        """Evaluate what is masked over a part."""
+        return torch.where(torch.isneginf(self.bias.block(part)), -torch.inf, 0.0)
 
-    def _at(self, pairs: Pairs) -> Tensor:
-        return torch.where(torch.isneginf(self.bias._at(pairs)), -torch.inf, 0.0)
+    def at(self, pairs: Pairs) -> Tensor:
+        """Look up what is masked at listed pairs."""
+        return torch.where(torch.isneginf(self.bias.at(pairs)), -torch.inf, 0.0)

@@ -1,14 +1,7 @@
 """The backend `banded`: windows, dilation and global positions in linear time."""
 
-from . import band, banded, blocks
-from .banded import NAME, cost, not_supported_reasons, run
+from .band import TILE, Band, BandCut, band_of, global_positions
+from .banded import Banded
+from .blocks import ROWS
 
-__all__ = [
-    "NAME",
-    "band",
-    "banded",
-    "blocks",
-    "cost",
-    "not_supported_reasons",
-    "run",
-]
+__all__ = ["ROWS", "TILE", "Band", "BandCut", "Banded", "band_of", "global_positions"]

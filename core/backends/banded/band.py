@@ -10,24 +10,25 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import reduce
 from typing import NamedTuple
 
-from ...masks import And, Causal, Dilated, Global, Mask, Not, Or, Window
-from ...symbols.part import Part
-from ...tiles.tiles import TileSize
+from torch import Tensor
+
+from ...masks import Mask
+from ...symbols import Part
+from ...tiles import TileSize
 
 TILE = TileSize(rows=128, cols=1024, cells=1 << 20)
 GAP = 32  # global keys that lie closer than this share a tile
 
 
 class Band(NamedTuple):
-    """Bounds of j - i, both included and multiples of `step`, and the masks that name global positions."""
+    """Bounds of j - i, both included and multiples of `step`, and the global positions, (n,) or (B, n) each."""
 
     low: int
     high: int
     step: int = 1
-    everywhere: tuple[Global, ...] = ()
+    everywhere: tuple[Tensor, ...] = ()
 
     @property
     def width(self) -> int:
@@ -35,23 +36,11 @@ class Band(NamedTuple):
         return (self.high - self.low) // self.step + 1
 
 
-class _Bounds(NamedTuple):
-    """What is known while a mask is taken apart: bounds may be infinite, and low > high where nothing is allowed."""
-
-    low: float
-    high: float
-    step: int
-    everywhere: tuple[Global, ...] = ()
-
-
-_ALL = _Bounds(-math.inf, math.inf, 1)
-
-
 def band_of(mask: Mask | None) -> Band | None:
     """Answer the band that the symbolic structure of a mask guarantees; None where there is none on both sides."""
     if mask is None:
         return None
-    found = _bounds(mask)
+    found = mask.bounds()
     if found.low > found.high:
         return Band(0, 0, 1, found.everywhere)
     if math.isinf(found.low) or math.isinf(found.high):
@@ -61,36 +50,11 @@ def band_of(mask: Mask | None) -> Band | None:
     return Band(int(low), int(max(low, high)), step, found.everywhere)
 
 
-def _bounds(mask: Mask) -> _Bounds:
-    if isinstance(mask, Window):
-        return _Bounds(-mask.left, mask.right, 1)
-    if isinstance(mask, Dilated):
-        return _Bounds(-mask.left * mask.dilation, mask.right * mask.dilation, mask.dilation)
-    if isinstance(mask, Causal):
-        return _Bounds(-math.inf, 0, 1)
-    if isinstance(mask, Not) and isinstance(mask.part, Causal):
-        return _Bounds(1, math.inf, 1)
-    if isinstance(mask, Global):
-        return _Bounds(math.inf, -math.inf, 0, (mask,))
-    if isinstance(mask, And):
-        return reduce(_both, map(_bounds, mask.parts))
-    return reduce(_either, map(_bounds, mask.parts)) if isinstance(mask, Or) else _ALL
-
-
-def _both(a: _Bounds, b: _Bounds) -> _Bounds:
-    return _Bounds(max(a.low, b.low), min(a.high, b.high), math.lcm(a.step, b.step), a.everywhere + b.everywhere)
-
-
-def _either(a: _Bounds, b: _Bounds) -> _Bounds:
-    """Answer the hull; offset 0 is a multiple of every step, so the steps have their greatest divisor in common."""
-    return _Bounds(min(a.low, b.low), max(a.high, b.high), math.gcd(a.step, b.step), a.everywhere + b.everywhere)
-
-
 def global_positions(band: Band, B: int) -> list[list[int]]:
     """Answer the global positions of each item, ascending, each once."""
     found: list[set[int]] = [set() for _ in range(B)]
-    for mask in band.everywhere:
-        rows = mask.index.tolist() if mask.index.ndim == 2 else [mask.index.tolist()] * B
+    for index in band.everywhere:
+        rows = index.tolist() if index.ndim == 2 else [index.tolist()] * B
         for chosen, row in zip(found, rows, strict=True):
             chosen.update(g for g in row if g >= 0)
     return [sorted(chosen) for chosen in found]
@@ -106,20 +70,22 @@ class BandCut:
     Args:
         band: Where the mask may allow anything.
         everywhere: The global positions of each item, ascending.
+        tile: The size of the tiles; None is the one that the backend takes.
     """
 
     band: Band
     everywhere: Sequence[Sequence[int]]
+    tile: TileSize | None = None
 
     columns_repeat = False  # as `core.tiles.Cut` has it: row tiles have columns of their own
 
     def size(self, whole: Part) -> tuple[int, int, int]:
         """Answer how many items, rows and columns a tile has at most."""
-        step = self.band.step
-        rows = max(1, min(TILE.rows, -(-whole.Lq // step)))
-        cols = max(1, min(TILE.cols, rows - 1 + self.band.width, whole.Lk))
+        step, tile = self.band.step, self.tile or TILE
+        rows = max(1, min(tile.rows, -(-whole.Lq // step)))
+        cols = max(1, min(tile.cols, rows - 1 + self.band.width, whole.Lk))
         alike = all(chosen == self.everywhere[0] for chosen in self.everywhere)
-        items = min(TILE.cells // max(1, whole.H * rows * cols), whole.B) if alike else 1
+        items = min(tile.cells // max(1, whole.H * rows * cols), whole.B) if alike else 1
         return max(1, items), rows, cols
 
     def row_parts(self, whole: Part) -> Iterator[Part]:

@@ -18,10 +18,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ...biases import Alibi, Relative
-from ...engine.problem import Problem, by_head
-from ...masks import Causal, Dilated, Extent, Mask, Padding, Window
-from ...symbols.part import Pairs, Part
+from ...engine import Problem, by_head
+from ...masks import Extent, Mask
+from ...symbols import Pairs, Part
 from .band import Band, reach_of
 
 ROWS = 64  # queries of a block; twice that for wide bands
@@ -128,7 +127,7 @@ class Blocks:
                     if not reach:
                         continue
                     part = self._part(item, rows, slice(reach.start, reach.stop, step))
-                    if self.mask._extent(part) is not Extent.NOTHING:
+                    if self.mask.extent(part) is not Extent.NOTHING:
                         regular = by_offset and self._is_regular(part)
                         yield Batch(item, part.rows, part.cols, n, len(reach), regular)
 
@@ -138,11 +137,15 @@ class Blocks:
 
     def _goes_by_offset(self) -> bool:
         """Whether mask and bias depend on j - i alone where there is neither padding nor a global position."""
-        known = {id(mask) for mask in self.band.everywhere}
+        known = {id(index) for index in self.band.everywhere}
         biases = self.problem.bias.leaves() if self.problem.bias is not None else ()
-        return all(isinstance(bias, Alibi | Relative) for bias in biases) and all(
-            isinstance(leaf, Window | Dilated | Causal | Padding) or id(leaf) in known for leaf in self.mask.leaves()
-        )
+        if not all(bias.by_offset for bias in biases):
+            return False
+        for leaf in self.mask.leaves():
+            named = {id(index) for index in leaf.bounds().everywhere}
+            if not (leaf.by_offset or leaf.is_padding or (named and named <= known)):
+                return False
+        return True
 
     def _is_regular(self, part: Part) -> bool:
         """Whether there is neither padding nor a global position in a part."""
@@ -151,7 +154,7 @@ class Blocks:
         if any(bisect_left(chosen, start) < bisect_left(chosen, stop) for start, stop in spans):
             return False
         padding = self.problem.padding
-        return padding is None or padding._extent(part) is Extent.EVERYTHING
+        return padding is None or padding.extent(part) is Extent.EVERYTHING
 
     def added(self, batch: Batch) -> Tensor:
         """Answer what is added to the logits of each block: bias / temperature, -inf where masked.
@@ -166,7 +169,7 @@ class Blocks:
         blocks = []
         for n in range(1 if batch.regular else batch.number):
             part = self._part(batch.item, *batch.block(n))
-            blocks.append(self._masked(self.mask._block(part), None if bias is None else bias._block(part)))
+            blocks.append(self._masked(self.mask.block(part), None if bias is None else bias.block(part)))
         heads = max(block.shape[1] for block in blocks)
         found = torch.cat([block.expand(1, heads, batch.size, batch.reach) for block in blocks])
         if batch.regular:
@@ -199,8 +202,8 @@ class Blocks:
         p = self.problem
         i, j = rows[:, None], cols[None]
         pairs = Pairs.at(p.B, p.H, p.Lq, p.Lk, torch.full_like(i[:1], item), i, j)
-        allowed = self.mask._at(pairs) & ~self._in_block(i, j)
-        added = self._masked(allowed, None if p.bias is None else p.bias._at(pairs))
+        allowed = self.mask.at(pairs) & ~self._in_block(i, j)
+        added = self._masked(allowed, None if p.bias is None else p.bias.at(pairs))
         return Piece(item, rows, cols, added)
 
     def _in_block(self, i: Tensor, j: Tensor) -> Tensor:

@@ -1,6 +1,6 @@
 """Attention in a band by torch's flash kernel for the CPU, on blocks of queries and views of their windows of keys.
 
-Blocks and pieces (`core.band_blocks`) share one softmax per row:
+Blocks and pieces (`blocks`) share one softmax per row:
 
     lse_i = log sum over parts of exp(lse_i^part),  out_i = sum over parts of exp(lse_i^part - lse_i) out_i^part
 
@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ...engine.problem import Problem
+from ...engine import Problem
 from .blocks import Batch, Blocks, Piece
 
 
@@ -80,7 +80,7 @@ class _Banded(torch.autograd.Function):
     def backward(ctx: Any, d_out: Tensor | None, d_lse: Tensor | None) -> tuple[Tensor | None, ...]:
         if torch.is_grad_enabled():
             raise RuntimeError(
-                "attention in a band has no second derivatives (create_graph=True); expected backend='reference' there"
+                "backend: expected 'reference' for second derivatives (create_graph=True), got 'banded', which has none"
             )
         saved = ctx.saved_tensors
         with torch.autocast(saved[0].device.type, enabled=False):  # the caller's would round what is summed up here

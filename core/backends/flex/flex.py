@@ -1,8 +1,8 @@
 """torch's flex_attention, compiled: on CUDA, every mask and bias that is a function of one pair, in linear memory.
 
-The kernel skips blocks of 128 x 128 pairs that the mask rules out, and evaluates mask and bias, from `core.flex_mods`,
-inside, forward and backward; no gradient of a learned bias needs an L x L tensor. With half precision it runs in that,
-but in float32 where a bias learns or scale or temperature is a tensor.
+The kernel skips blocks of 128 x 128 pairs that the mask rules out, and evaluates mask and bias, in their elementwise
+form, inside, forward and backward; no gradient of a learned bias needs an L x L tensor. With half precision it runs in
+that, but in float32 where a bias learns or scale or temperature is a tensor.
 
 What is not finite is taken out of q, k and v before the kernel, and the rows that see it are made NaN by the bias: a
 query that may not see a NaN answers as if there were none. Gradients are kept apart in this way only from what no
@@ -22,18 +22,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ...engine.cost import Cost
-from ...engine.problem import AttentionOutput, Problem, by_head, nan_where
-from ...masks import And, Causal, Mask, Or, Window
+from ...engine import AttentionOutput, Backend, Cost, Problem, by_head, nan_where
+from ...masks import And, Mask
 from ...scores import Dot
-from ...symbols.part import Part
-from ...symbols.symbolic import Symbolic
-from .mods import Mod, Sizes, added, allowed, by_row, look_up, tables
+from ...symbols import Mod, Part, Sizes, Symbolic, by_row, read
 
 if TYPE_CHECKING:
     from torch.nn.attention.flex_attention import BlockMask  # which loads sympy: imported where it is needed
 
-NAME = "flex"
 DEVICES = ("cuda",)
 BLOCK = 128  # rows and columns of the blocks that are skipped as a whole
 TABLE_BYTES = 1 << 24  # what a table of all pairs may take, for a node without an elementwise form
@@ -47,88 +43,91 @@ _block_masks: OrderedDict[Hashable, Blocks] = OrderedDict()
 _names = count()
 
 
-def not_supported_reasons(problem: Problem) -> list[str]:
-    """Say why this problem cannot be served; empty if it can."""
-    p, reasons = problem, []
-    if p.q.device.type not in DEVICES:
-        return ["torch trains flex_attention on CUDA alone"]
-    if p.q.dtype not in (torch.float32, torch.bfloat16, torch.float16):
-        reasons.append(f"{str(p.q.dtype).removeprefix('torch.')}: the kernel computes in float32")
-    if p.dropout_p > 0:
-        reasons.append("dropout: the kernel has none")
-    held = sorted(p.need & {"weights", "pair_weights"})
-    if held:
-        reasons.append(f"the kernel does not answer {', '.join(held)}")
-    if "entropy" in p.need and p.bias is not None:
-        reasons.append("entropy: the mean of a bias does not come out of the kernel")
-    if "entropy" in p.need and p.q.dtype.itemsize < 4:
-        reasons.append("entropy: half precision would round what it is computed from")
-    if 0 in (p.B, p.H, p.Lq, p.Lk, p.v.shape[3]):
-        reasons.append("there are no queries, keys or values")
-    if max(p.q.shape[3], p.v.shape[3]) > MOST_FEATURES:
-        reasons.append(f"more than {MOST_FEATURES} features in a head do not fit into the kernel")
-    if getattr(torch.compiler, "is_exporting", torch.compiler.is_compiling)():
-        reasons.append("torch.export: other runtimes do not know the kernel")
-    reasons.extend(_large_tables(p))
-    return reasons
+class Flex(Backend):
+    """torch's flex_attention."""
 
+    name = "flex"
 
-def cost(problem: Problem) -> Cost:
-    """Estimate a training step: nine matrix products, two of them forward; blocks ruled out by position are skipped."""
-    p = problem
-    width, size = p.q.shape[3] + p.v.shape[3], _kernel_dtype(p).itemsize
-    pairs = int(p.B * p.H * p.Lq * p.Lk * (1.0 if p.pattern is None else _share(p.pattern, p.Lk)))
-    linear = 2 * size * p.B * p.H * (p.Lq + p.Lk) * width
-    held = sum(_table_bytes(table, p) for part in _nodes(p) for table in tables(part))
-    if p.bias is not None and p.bias.requires_grad():
-        held *= 2
-    return Cost(
-        flops=9 * pairs * width,
-        peak_bytes=linear + held + min(WALK, p.B * p.H * p.Lq * p.Lk),
-        memory="O(L^2): a table of all pairs" if held else "O(L d)",
-        cells=pairs,
-        route=NAME,
-    )
+    def not_supported_reasons(self, problem: Problem) -> list[str]:
+        """Say why this problem cannot be served; empty if it can."""
+        p, reasons = problem, []
+        if p.q.device.type not in DEVICES:
+            return ["torch trains flex_attention on CUDA alone"]
+        if p.q.dtype not in (torch.float32, torch.bfloat16, torch.float16):
+            reasons.append(f"{str(p.q.dtype).removeprefix('torch.')}: the kernel computes in float32")
+        if p.dropout_p > 0:
+            reasons.append("dropout: the kernel has none")
+        held = sorted(p.need & {"weights", "pair_weights"})
+        if held:
+            reasons.append(f"the kernel does not answer {', '.join(held)}")
+        if "entropy" in p.need and p.bias is not None:
+            reasons.append("entropy: the mean of a bias does not come out of the kernel")
+        if "entropy" in p.need and p.q.dtype.itemsize < 4:
+            reasons.append("entropy: half precision would round what it is computed from")
+        if 0 in (p.B, p.H, p.Lq, p.Lk, p.v.shape[3]):
+            reasons.append("there are no queries, keys or values")
+        if max(p.q.shape[3], p.v.shape[3]) > MOST_FEATURES:
+            reasons.append(f"more than {MOST_FEATURES} features in a head do not fit into the kernel")
+        if getattr(torch.compiler, "is_exporting", torch.compiler.is_compiling)():
+            reasons.append("torch.export: other runtimes do not know the kernel")
+        reasons.extend(_large_tables(p))
+        return reasons
 
+    def cost(self, problem: Problem) -> Cost:
+        """Estimate a training step: nine matrix products, two forward; blocks ruled out by position are skipped."""
+        p = problem
+        width, size = p.q.shape[3] + p.v.shape[3], _kernel_dtype(p).itemsize
+        pairs = int(p.B * p.H * p.Lq * p.Lk * (1.0 if p.pattern is None else p.pattern.share(p.Lk, BLOCK)))
+        linear = 2 * size * p.B * p.H * (p.Lq + p.Lk) * width
+        held = sum(_table_bytes(table, p) for part in _nodes(p) for table in part.tables())
+        if p.bias is not None and p.bias.requires_grad():
+            held *= 2
+        return Cost(
+            flops=9 * pairs * width,
+            peak_bytes=linear + held + min(WALK, p.B * p.H * p.Lq * p.Lk),
+            memory="O(L^2): a table of all pairs" if held else "O(L d)",
+            cells=pairs,
+            route=self.name,
+        )
 
-def run(problem: Problem, seed: Tensor | None) -> AttentionOutput:
-    """Call flex_attention so that it computes what the contract defines."""
-    p = problem
-    sizes = Sizes(p.B, p.H, p.Lq, p.Lk, p.q.device)
-    (q, q_bad), (k, k_bad), (v, v_bad) = map(_finite, (p.q, p.k, p.v))
-    factor = by_head(p.scale) / by_head(p.temperature)  # of the score: a number, or one per head
-    q, k, v = (x.to(_kernel_dtype(p)) for x in (q, k, v))
-    q_offset, k_offset = (p.score.offset(x.to(p.compute_dtype)) for x in (q, k))
-    if not isinstance(p.score, Dot):
-        q, k = (p.score.prepare(x.to(p.compute_dtype)).to(x.dtype) for x in (q, k))
-    scale = 1.0 if isinstance(factor, Tensor) else float(factor)
-    if isinstance(factor, Tensor):
-        q = q * factor
-    of_key = nan_where(k_bad | v_bad).repeat_interleave(p.groups, dim=1)
-    if k_offset is not None:
-        of_key = of_key + k_offset.repeat_interleave(p.groups, dim=1) * _flat(factor)
-    score_mod = _score_mod(p, sizes, look_up(nan_where(q_bad), "bhi", sizes), look_up(of_key, "bhj", sizes))
-    block_mask = _block_mask(p, sizes)
-    kernel = _attend if torch.compiler.is_compiling() else _kernel(p)
-
-    def call(values: Tensor) -> tuple[Tensor, Tensor]:
-        out, lse = kernel(_widen(q), _widen(k), _widen(values), score_mod, block_mask, scale, p.groups > 1)
-        return out[..., : values.shape[3]], lse
-
-    out, lse = call(v)
-    dead = torch.isneginf(lse.detach())  # flex answers 0 there; filling keeps a strange gradient of those rows out
-    out = out.masked_fill(dead[..., None], 0.0)
-    entropy = None
-    if "entropy" in p.need:
-        mean, _ = call(k if k_offset is None else torch.cat([k, k_offset[..., None]], dim=-1))
-        expected = scale * (q * mean[..., : q.shape[3]]).sum(dim=-1)
+    def run(self, problem: Problem, seed: Tensor | None) -> AttentionOutput:
+        """Call flex_attention so that it computes what the contract defines."""
+        p = problem
+        sizes = Sizes(p.B, p.H, p.Lq, p.Lk, p.q.device)
+        (q, q_bad), (k, k_bad), (v, v_bad) = map(_finite, (p.q, p.k, p.v))
+        factor = by_head(p.scale) / by_head(p.temperature)  # of the score: a number, or one per head
+        q, k, v = (x.to(_kernel_dtype(p)) for x in (q, k, v))
+        q_offset, k_offset = (p.score.offset(x.to(p.compute_dtype)) for x in (q, k))
+        if not isinstance(p.score, Dot):
+            q, k = (p.score.prepare(x.to(p.compute_dtype)).to(x.dtype) for x in (q, k))
+        scale = 1.0 if isinstance(factor, Tensor) else float(factor)
+        if isinstance(factor, Tensor):
+            q = q * factor
+        of_key = nan_where(k_bad | v_bad).repeat_interleave(p.groups, dim=1)
         if k_offset is not None:
-            expected = expected + mean[..., -1] * _flat(factor)
-        entropy = (lse.masked_fill(dead, 0.0) - expected).masked_fill(dead, 0.0)
-    if q_offset is not None:
-        lse = lse + q_offset * _flat(factor)
-    lse = lse.masked_fill(dead, -torch.inf)
-    return AttentionOutput(out.to(p.q.dtype), lse=lse if "lse" in p.need else None, entropy=entropy)
+            of_key = of_key + k_offset.repeat_interleave(p.groups, dim=1) * _flat(factor)
+        score_mod = _score_mod(p, sizes, read(nan_where(q_bad), "bhi", sizes), read(of_key, "bhj", sizes))
+        block_mask = _block_mask(p, sizes)
+        kernel = _attend if torch.compiler.is_compiling() else _kernel(p)
+
+        def call(values: Tensor) -> tuple[Tensor, Tensor]:
+            out, lse = kernel(_widen(q), _widen(k), _widen(values), score_mod, block_mask, scale, p.groups > 1)
+            return out[..., : values.shape[3]], lse
+
+        out, lse = call(v)
+        dead = torch.isneginf(lse.detach())  # flex answers 0 there; filling keeps a strange gradient of those rows out
+        out = out.masked_fill(dead[..., None], 0.0)
+        entropy = None
+        if "entropy" in p.need:
+            mean, _ = call(k if k_offset is None else torch.cat([k, k_offset[..., None]], dim=-1))
+            expected = scale * (q * mean[..., : q.shape[3]]).sum(dim=-1)
+            if k_offset is not None:
+                expected = expected + mean[..., -1] * _flat(factor)
+            entropy = (lse.masked_fill(dead, 0.0) - expected).masked_fill(dead, 0.0)
+        if q_offset is not None:
+            lse = lse + q_offset * _flat(factor)
+        lse = lse.masked_fill(dead, -torch.inf)
+        return AttentionOutput(out.to(p.q.dtype), lse=lse if "lse" in p.need else None, entropy=entropy)
 
 
 def _kernel_dtype(p: Problem) -> torch.dtype:
@@ -149,7 +148,7 @@ def _score_mod(p: Problem, sizes: Sizes, of_query: Mod, of_key: Mod) -> Callable
             return score + (of_query(b, h, i, j) + of_key(b, h, i, j))
 
         return plain
-    bias = added(p.bias, sizes)
+    bias = p.bias.elementwise(sizes)
     temperature = p.temperature
     cooling = by_row(temperature.float().reciprocal() if isinstance(temperature, Tensor) else 1.0 / temperature, sizes)
 
@@ -178,7 +177,7 @@ def _block_mask(p: Problem, sizes: Sizes) -> BlockMask | None:
         blocks = _blocks(_count_allowed(mask, sizes))
     if fixed:
         _keep(_block_masks, key, blocks, MOST_BLOCK_MASKS)
-    mask_mod = _four(allowed(mask, sizes))
+    mask_mod = _four(mask.elementwise(sizes))
     return BlockMask.from_kv_blocks(*blocks, BLOCK, mask_mod, (p.Lq, p.Lk))
 
 
@@ -194,7 +193,7 @@ def _count_allowed(mask: Mask, sizes: Sizes) -> Tensor:
     counts = []
     for start in range(0, Lq, rows):
         part = Part(B, H, Lq, Lk, device, slice(0, B), slice(start, min(start + rows, Lq)), slice(0, Lk))
-        block = mask._block(part).expand(b, h, part.n_rows, Lk)
+        block = mask.block(part).expand(b, h, part.n_rows, Lk)
         block = F.pad(block, (0, -Lk % BLOCK, 0, -part.n_rows % BLOCK))
         block = block.view(b, h, block.shape[2] // BLOCK, BLOCK, block.shape[3] // BLOCK, BLOCK)
         counts.append(block.sum(dim=(3, 5), dtype=torch.int32))
@@ -281,7 +280,7 @@ def _table_bytes(node: Any, p: Problem) -> int:
 def _large_tables(p: Problem) -> list[str]:
     """Say which masks and biases have no elementwise form and are too large for a table of all pairs."""
     reasons = []
-    for node in (table for part in _nodes(p) for table in tables(part)):
+    for node in (table for part in _nodes(p) for table in part.tables()):
         size = _table_bytes(node, p)
         if size > TABLE_BYTES:
             reasons.append(
@@ -289,19 +288,6 @@ def _large_tables(p: Problem) -> list[str]:
                 f"expected at most {TABLE_BYTES / 1e6:.0f} MB (backend 'gathered' serves masks that list pairs)"
             )
     return reasons
-
-
-def _share(pattern: Mask, Lk: int) -> float:
-    """Estimate which part of all pairs lies in blocks that are not skipped, by what goes by position."""
-    if isinstance(pattern, And):
-        return min(_share(part, Lk) for part in pattern.parts)
-    if isinstance(pattern, Or):
-        return min(1.0, sum(_share(part, Lk) for part in pattern.parts))
-    if isinstance(pattern, Causal):
-        return min(1.0, 0.5 + 0.5 * BLOCK / max(Lk, 1))
-    if isinstance(pattern, Window):
-        return min(1.0, (pattern.left + pattern.right + 2 * BLOCK) / max(Lk, 1))
-    return 1.0
 
 
 def _four(mod: Mod) -> Mod:

@@ -26,11 +26,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ...biases import Alibi, Bias, DistanceDecay, KeyBias, Sum, TimeDecay
-from ...biases.base import at_least_float32, per_head
-from ...engine.problem import Problem
-from ...masks import And, Causal
-from ...symbols.symbolic import values_are_visible
+from ...biases import Bias, Form, LinearFall, OffsetFall, PerKey, SquaredFall, Sum
+from ...engine import Problem
+from ...symbols import at_least_float32, per_head, values_are_visible
 
 
 class Fold(NamedTuple):
@@ -68,7 +66,7 @@ def fold(p: Problem) -> Fold | None:
     folded: list[Columns] = []
     rest: list[Bias] = []
     for part in p.bias.leaves() if p.bias is not None else ():
-        columns = _columns(p, part)
+        columns = _columns(p, part.form())
         folded.append(columns) if columns is not None else rest.append(part)
     if p.score.has_offset:
         columns = _offset(p)
@@ -90,20 +88,21 @@ def limit(dtype: torch.dtype) -> float:
     return {torch.float32: 64.0, torch.float64: 1e5}[dtype]
 
 
-def _columns(p: Problem, bias: Bias) -> Columns | None:
-    if isinstance(bias, KeyBias):
-        return _key_bias(p, bias)
-    if isinstance(bias, TimeDecay):
-        if bias.kernel == "gaussian":
-            return _gaussian(p, bias.times[..., None], bias.key_times, bias.rate)
-        return _exponential(p, bias) if bias.kernel == "exponential" else None
-    if isinstance(bias, DistanceDecay) and bias.kernel == "gaussian":
-        return _gaussian(p, bias.positions, bias.key_positions, bias.rate)
-    return _alibi(p, bias) if isinstance(bias, Alibi) else None
+def _columns(p: Problem, form: Form | None) -> Columns | None:
+    match form:
+        case PerKey():
+            return _per_key(p, form)
+        case SquaredFall():
+            return _gaussian(p, form)
+        case LinearFall():
+            return _exponential(p, form)
+        case OffsetFall():
+            return _by_offset(p, form)
+    return None
 
 
-def _key_bias(p: Problem, bias: KeyBias) -> Columns | None:
-    value = at_least_float32(bias.value)
+def _per_key(p: Problem, form: PerKey) -> Columns | None:
+    value = at_least_float32(form.value)
     if value.ndim == 3 and p.groups > 1:
         return None  # query heads that share a key would need several features of it
     if not values_are_visible(value) or not _within(value, p):
@@ -112,11 +111,11 @@ def _key_bias(p: Problem, bias: KeyBias) -> Columns | None:
     return Columns(one, (value if value.ndim == 3 else value[:, None])[..., None], one - 1)
 
 
-def _gaussian(p: Problem, x: Tensor, y: Tensor | None, rate: float | Tensor) -> Columns | None:
+def _gaussian(p: Problem, form: SquaredFall) -> Columns | None:
+    x, y, rate = form
     if not values_are_visible(x):
         return None
-    y = x if y is None else y[..., None] if y.ndim == 2 else y
-    cleaned = _centred(p, x, y)
+    cleaned = _centred(p, x, x if y is None else y)
     if cleaned is None:
         return None
     x, y = (z[:, None].to(p.q.dtype) for z in cleaned)
@@ -128,24 +127,24 @@ def _gaussian(p: Problem, x: Tensor, y: Tensor | None, rate: float | Tensor) -> 
     return Columns(query, torch.cat([y, squared], dim=-1), -r * x.square().sum(dim=-1, keepdim=True))
 
 
-def _exponential(p: Problem, bias: TimeDecay) -> Columns | None:
+def _exponential(p: Problem, form: LinearFall) -> Columns | None:
     """Fold where every visible key is at most as late as its query: |t_i - t_j| = t_i - t_j."""
-    if bias.key_times is not None or not _is_causal(p) or not values_are_visible(bias.times):
+    if not _is_causal(p) or not values_are_visible(form.times):
         return None
-    cleaned = _centred(p, bias.times[..., None], bias.times[..., None])
+    cleaned = _centred(p, form.times[..., None], form.times[..., None])
     if cleaned is None or not _is_sorted(p, cleaned[0][..., 0]):
         return None
     times = cleaned[0][:, None].to(p.q.dtype)
-    if not _within(_largest(bias.rate) * float(times.abs().max()), p):
+    if not _within(_largest(form.rate) * float(times.abs().max()), p):
         return None
-    rate = _per_query(bias.rate, p)
+    rate = _per_query(form.rate, p)
     return Columns(rate, times, -rate * times)
 
 
-def _alibi(p: Problem, bias: Alibi) -> Columns | None:
+def _by_offset(p: Problem, form: OffsetFall) -> Columns | None:
     if not _is_causal(p):
         return None
-    slopes = bias.slopes
+    slopes = form.slopes
     if isinstance(slopes, Tensor) and not values_are_visible(slopes):
         return None
     if not _within(_largest(slopes) * p.Lk / 2, p):
@@ -173,8 +172,7 @@ def _offset(p: Problem) -> Columns | None:
 
 
 def _is_causal(p: Problem) -> bool:
-    parts = p.pattern.parts if isinstance(p.pattern, And) else (p.pattern,)
-    return any(isinstance(part, Causal) for part in parts)
+    return p.pattern is not None and any(part.is_causal for part in p.pattern.conjuncts())
 
 
 def _is_sorted(p: Problem, times: Tensor) -> bool:

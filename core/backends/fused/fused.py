@@ -12,111 +12,112 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ...engine.cost import Cost
-from ...engine.problem import AttentionOutput, Problem, by_head
-from ...masks import Causal
+from ...engine import AttentionOutput, Backend, Cost, Problem, by_head
 from ...scores import Dot
-from ...symbols.part import Part
+from ...symbols import Part
 from .folding import Fold, fold
 
-NAME = "fused"
 
+class Fused(Backend):
+    """torch's fused kernel."""
 
-def not_supported_reasons(problem: Problem) -> list[str]:
-    """Say why this problem cannot be served; empty if it can."""
-    p, reasons = problem, []
-    held = sorted(p.need & {"weights", "pair_weights"})
-    if held:
-        reasons.append(f"the kernel does not answer {', '.join(held)}")
-    elif p.need:
-        reasons.extend(_no_statistics(p))
-    if p.dropout_p > 0:
-        reasons.append("dropout: the kernel would drop other weights and hold all of them (L^2)")
-    if p.q.device.type != "cpu" and p.q.dtype.itemsize < 4 and _has_bias(p):
-        reasons.append("a bias with half precision: off the CPU the kernel would round the bias to half precision too")
-    return reasons
+    name = "fused"
 
+    def not_supported_reasons(self, problem: Problem) -> list[str]:
+        """Say why this problem cannot be served; empty if it can."""
+        p, reasons = problem, []
+        held = sorted(p.need & {"weights", "pair_weights"})
+        if held:
+            reasons.append(f"the kernel does not answer {', '.join(held)}")
+        elif p.need:
+            reasons.extend(_no_statistics(p))
+        if p.dropout_p > 0:
+            reasons.append("dropout: the kernel would drop other weights and hold all of them (L^2)")
+        if p.q.device.type != "cpu" and p.q.dtype.itemsize < 4 and _has_bias(p):
+            reasons.append(
+                "a bias with half precision: off the CPU the kernel would round the bias to half precision too"
+            )
+        return reasons
 
-def cost(problem: Problem) -> Cost:
-    """Estimate a training step: seven matrix products in the flash kernel, six in torch's math path."""
-    p, _ = _folded(problem)
-    width = p.q.shape[3] + p.v.shape[3]
-    pairs = p.B * p.H * p.Lq * p.Lk
-    size = p.q.dtype.itemsize
-    linear = 2 * size * p.B * p.H * (p.Lq + p.Lk) * width
-    route = _route(p)
-    if route in ("plain", "causal", "keys"):
-        half = 2 if route == "causal" else 1
-        flops, cells = 7 * pairs * width // half, pairs // half
-        return Cost(flops=flops, peak_bytes=linear, memory="O(L d)", cells=cells, route=NAME)
-    if _mask_needs_grad(p):
-        why = "the mask requires grad, so torch leaves its flash kernel"
+    def cost(self, problem: Problem) -> Cost:
+        """Estimate a training step: seven matrix products in the flash kernel, six in torch's math path."""
+        p, _ = _folded(problem)
+        width = p.q.shape[3] + p.v.shape[3]
+        pairs = p.B * p.H * p.Lq * p.Lk
+        size = p.q.dtype.itemsize
+        linear = 2 * size * p.B * p.H * (p.Lq + p.Lk) * width
+        route = _route(p)
+        if route in ("plain", "causal", "keys"):
+            half = 2 if route == "causal" else 1
+            flops, cells = 7 * pairs * width // half, pairs // half
+            return Cost(flops=flops, peak_bytes=linear, memory="O(L d)", cells=cells, route=self.name)
+        if _mask_needs_grad(p):
+            why = "the mask requires grad, so torch leaves its flash kernel"
+            return Cost(
+                flops=6 * pairs * width,
+                peak_bytes=linear + 4 * pairs * size,
+                memory=f"O(L^2): {why}",
+                cells=pairs,
+                route=f"{self.name} by torch's math",
+            )
+        B, H = _mask_batch(p)
+        dense = B * H * p.Lq * p.Lk * max(size, 4)
         return Cost(
-            flops=6 * pairs * width,
-            peak_bytes=linear + 4 * pairs * size,
-            memory=f"O(L^2): {why}",
+            flops=7 * pairs * width,
+            peak_bytes=linear + (3 if _has_bias(p) else 2) * dense,
+            memory="O(L^2): a dense mask",
             cells=pairs,
-            route=f"{NAME} by torch's math",
+            entries=B * H * p.Lq * p.Lk,
+            route=f"{self.name} with a dense mask",
         )
-    B, H = _mask_batch(p)
-    dense = B * H * p.Lq * p.Lk * max(size, 4)
-    return Cost(
-        flops=7 * pairs * width,
-        peak_bytes=linear + (3 if _has_bias(p) else 2) * dense,
-        memory="O(L^2): a dense mask",
-        cells=pairs,
-        entries=B * H * p.Lq * p.Lk,
-        route=f"{NAME} with a dense mask",
-    )
 
+    def run(self, problem: Problem, seed: Tensor | None) -> AttentionOutput:
+        """Call SDPA so that it computes what the contract defines."""
+        p, found = _folded(problem)
+        route = _route(p)
+        q, k, v = _strided(p.q), _strided(p.k), _strided(p.v)
+        mask: Tensor | None = None
+        alive: Tensor | None = None  # rows with an allowed key, broadcastable to (B, H, Lq, 1)
+        if route == "dense":
+            mask, alive, seen = _dense_mask(p)
+            k, v = k.masked_fill(~seen, 0.0), v.masked_fill(~seen, 0.0)
+        elif p.padding is not None:
+            keep = p.padding.keep_keys(p.Lk)
+            alive = keep.any(dim=-1)[:, None, None, None]
+            if route == "keys":
+                mask = keep[:, None, None, :] | ~alive
+            queries = p.padding.keep_queries(p.Lq)
+            if queries is not None:
+                alive = alive & queries[:, None, :, None]
+                keep = keep & queries.any(dim=-1, keepdim=True)
+            k = k.masked_fill(~keep[:, None, :, None], 0.0)
+            v = v.masked_fill(~keep[:, None, :, None], 0.0)
+        if alive is not None:
+            q = q.masked_fill(~alive, 0.0)
 
-def run(problem: Problem, seed: Tensor | None) -> AttentionOutput:
-    """Call SDPA so that it computes what the contract defines."""
-    p, found = _folded(problem)
-    route = _route(p)
-    q, k, v = _strided(p.q), _strided(p.k), _strided(p.v)
-    mask: Tensor | None = None
-    alive: Tensor | None = None  # rows with an allowed key, broadcastable to (B, H, Lq, 1)
-    if route == "dense":
-        mask, alive, seen = _dense_mask(p)
-        k, v = k.masked_fill(~seen, 0.0), v.masked_fill(~seen, 0.0)
-    elif p.padding is not None:
-        keep = p.padding.keep_keys(p.Lk)
-        alive = keep.any(dim=-1)[:, None, None, None]
-        if route == "keys":
-            mask = keep[:, None, None, :] | ~alive
-        queries = p.padding.keep_queries(p.Lq)
-        if queries is not None:
-            alive = alive & queries[:, None, :, None]
-            keep = keep & queries.any(dim=-1, keepdim=True)
-        k = k.masked_fill(~keep[:, None, :, None], 0.0)
-        v = v.masked_fill(~keep[:, None, :, None], 0.0)
-    if alive is not None:
-        q = q.masked_fill(~alive, 0.0)
-
-    q, k = _prepare(p, q), _prepare(p, k)
-    q, scale = _apply_scale(p, q)
-    if found is not None:
-        q = torch.cat([q * scale, found.query / by_head(p.temperature)], dim=-1)
-        k, scale = torch.cat([k, found.key], dim=-1), 1.0
-    v, Dv = _match_head_size(v, q.shape[3]), v.shape[3]
-    if Dv > q.shape[3]:
-        q, k = _match_head_size(q, Dv), _match_head_size(k, Dv)
-    lse = entropy = None
-    if p.need:
-        out, lse, entropy = _statistics(q, k, v, mask, route == "causal", scale, "entropy" in p.need)
+        q, k = _prepare(p, q), _prepare(p, k)
+        q, scale = _apply_scale(p, q)
         if found is not None:
-            lse = lse + found.row / by_head(p.temperature, 1)
-    else:
-        out = F.scaled_dot_product_attention(
-            q, k, v, attn_mask=mask, is_causal=route == "causal", scale=scale, enable_gqa=p.groups > 1
-        )
-    out = out[..., :Dv]
-    if alive is not None:
-        out, dead = out.masked_fill(~alive, 0.0), ~alive[..., 0]
-        lse = None if lse is None else lse.masked_fill(dead, -torch.inf)
-        entropy = None if entropy is None else entropy.masked_fill(dead, 0.0)
-    return AttentionOutput(out, lse=lse if "lse" in p.need else None, entropy=entropy)
+            q = torch.cat([q * scale, found.query / by_head(p.temperature)], dim=-1)
+            k, scale = torch.cat([k, found.key], dim=-1), 1.0
+        v, Dv = _match_head_size(v, q.shape[3]), v.shape[3]
+        if Dv > q.shape[3]:
+            q, k = _match_head_size(q, Dv), _match_head_size(k, Dv)
+        lse = entropy = None
+        if p.need:
+            out, lse, entropy = _statistics(q, k, v, mask, route == "causal", scale, "entropy" in p.need)
+            if found is not None:
+                lse = lse + found.row / by_head(p.temperature, 1)
+        else:
+            out = F.scaled_dot_product_attention(
+                q, k, v, attn_mask=mask, is_causal=route == "causal", scale=scale, enable_gqa=p.groups > 1
+            )
+        out = out[..., :Dv]
+        if alive is not None:
+            out, dead = out.masked_fill(~alive, 0.0), ~alive[..., 0]
+            lse = None if lse is None else lse.masked_fill(dead, -torch.inf)
+            entropy = None if entropy is None else entropy.masked_fill(dead, 0.0)
+        return AttentionOutput(out, lse=lse if "lse" in p.need else None, entropy=entropy)
 
 
 def _no_statistics(p: Problem) -> list[str]:
@@ -168,9 +169,9 @@ def _route(p: Problem) -> str:
     """Answer how the structure reaches the kernel: "plain", "causal", "keys" (key padding alone) or "dense"."""
     if _has_bias(p):
         return "dense"
-    if p.pattern is None or (isinstance(p.pattern, Causal) and p.Lq == 1):
+    if p.pattern is None or (p.pattern.is_causal and p.Lq == 1):
         return "plain" if p.padding is None else "keys"
-    if isinstance(p.pattern, Causal) and p.Lq == p.Lk:
+    if p.pattern.is_causal and p.Lq == p.Lk:
         # Lengths keep the first keys, and a real query sees no key after itself: causality alone fences the padding.
         if p.padding is None or (p.padding.queries is p.padding.keys and p.padding.keys.ndim == 1):
             return "causal"
@@ -193,7 +194,7 @@ def _mask_batch(p: Problem) -> tuple[int, int]:
     """Answer the batch and head sizes of the dense mask."""
     whole = Part.whole(p.B, p.H, p.Lq, p.Lk, p.q.device)
     with torch.no_grad():
-        shapes = [node._spread(whole) for node in (p.pattern, p.padding, p.bias) if node is not None]
+        shapes = [node.spread(whole) for node in (p.pattern, p.padding, p.bias) if node is not None]
     if p.score.has_offset:
         shapes.append((p.B, p.H))
     return max(B for B, _ in shapes), max(H for _, H in shapes)

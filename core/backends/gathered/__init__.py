@@ -1,5 +1,5 @@
 """The backend `gathered`: neighbours and edges at the cost of their pairs."""
 
-from .gathered import NAME, cost, not_supported_reasons, run
+from .gathered import Gathered
 
-__all__ = ["NAME", "cost", "not_supported_reasons", "run"]
+__all__ = ["Gathered"]

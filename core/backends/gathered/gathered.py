@@ -17,93 +17,102 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from ...engine import dropout
-from ...engine.cost import Cost
-from ...engine.problem import AttentionOutput, Problem, features, nan_where
-from ...masks import Mask, PairMask
-from ...symbols.part import Pairs
-from .pair_list import Listing, pairs_of
+from ...engine import AttentionOutput, Backend, Cost, Problem, dropout, features, nan_where
+from ...masks import Listing
+from ...symbols import Pairs, Symbolic
 from .ragged import Ragged
 
-NAME = "gathered"
 
+class Gathered(Backend):
+    """Neighbours and edges at the cost of their pairs."""
 
-def not_supported_reasons(problem: Problem) -> list[str]:
-    """Say why this problem cannot be served; empty if it can."""
-    p, reasons = problem, []
-    pair_masks = [] if p.pattern is None else [m for m in p.pattern.leaves() if isinstance(m, PairMask)]
-    if not pair_masks or _listing(p) is None:
-        reasons.append(
-            "the mask lists no pairs: expected Neighbours or Edges, under | only with others that list pairs "
-            "(windows, global positions)"
+    name = "gathered"
+
+    def not_supported_reasons(self, problem: Problem) -> list[str]:
+        """Say why this problem cannot be served; empty if it can."""
+        p, reasons = problem, []
+        if not p.pair_masks() or _listing(p) is None:
+            reasons.append(
+                "the mask lists no pairs: expected Neighbours or Edges, under | only with others that list pairs "
+                "(windows, global positions)"
+            )
+        if "weights" in p.need:
+            reasons.append("weights: only listed pairs are computed; pair_weights answers those")
+        if p.q.device.type not in ("cpu", "cuda", "meta"):
+            reasons.append(f"device {p.q.device.type}: sparse products run on the CPU and on CUDA")
+        if torch.compiler.is_compiling():
+            reasons.append("torch.compile and torch.export: how many pairs there are depends on values")
+        return reasons
+
+    def cost(self, problem: Problem) -> Cost:
+        """Estimate a training step: six products over the listed pairs.
+
+        What does not look listed pairs up one by one is computed at all pairs, and each of those counts as a logit.
+        """
+        p = problem
+        listing = _listing(p)
+        pairs = p.B * p.Lq * p.Lk if listing is None else listing.count
+        width, size = p.q.shape[3] + p.v.shape[3], p.compute_dtype.itemsize
+        rows = p.B * (p.H * p.Lq + p.H // p.groups * p.Lk)
+        copies = 2 if p.B > 1 or p.q.dtype != p.compute_dtype else 1  # tables of q, k and v, heads first
+        held = 8 + 3 * (p.dropout_p > 0) + 2 * ("pair_weights" in p.need)  # numbers for each head and pair
+        places = 32 + 24 * (p.bias is not None)  # bytes for each pair
+        slow = sum(not node.goes_pair_by_pair() for node in _looked_up(p, listing))
+        return Cost(
+            flops=6 * pairs * p.H * width,
+            peak_bytes=copies * size * rows * width + pairs * (held * size * p.H + places),
+            memory="O(L d)" if listing is not None else "O(L^2): every pair is listed",
+            cells=pairs * p.H + slow * p.B * p.Lq * p.Lk,
+            route=self.name,
         )
-    if "weights" in p.need:
-        reasons.append("weights: only listed pairs are computed; pair_weights answers those")
-    if p.q.device.type not in ("cpu", "cuda", "meta"):
-        reasons.append(f"device {p.q.device.type}: sparse products run on the CPU and on CUDA")
-    if torch.compiler.is_compiling():
-        reasons.append("torch.compile and torch.export: how many pairs there are depends on values")
-    return reasons
 
-
-def cost(problem: Problem) -> Cost:
-    """Estimate a training step: six products over the listed pairs."""
-    p = problem
-    listing = _listing(p)
-    pairs = p.B * p.Lq * p.Lk if listing is None else listing.count
-    width, size = p.q.shape[3] + p.v.shape[3], p.compute_dtype.itemsize
-    rows = p.B * (p.H * p.Lq + p.H // p.groups * p.Lk)
-    copies = 2 if p.B > 1 or p.q.dtype != p.compute_dtype else 1  # tables of q, k and v, heads first
-    held = 8 + 3 * (p.dropout_p > 0) + 2 * ("pair_weights" in p.need)  # numbers for each head and pair
-    places = 32 + 24 * (p.bias is not None)  # bytes for each pair
-    return Cost(
-        flops=6 * pairs * p.H * width,
-        peak_bytes=copies * size * rows * width + pairs * (held * size * p.H + places),
-        memory="O(L d)" if listing is not None else "O(L^2): every pair is listed",
-        cells=pairs * p.H,
-        route=NAME,
-    )
-
-
-def run(problem: Problem, seed: Tensor | None) -> AttentionOutput:
-    """Compute attention over the listed pairs."""
-    p = problem
-    numbers, pairs, allowed = _pairs(p)
-    ragged = Ragged(pairs, p.groups)
-    bias = None if p.bias is None else p.bias._at(pairs)
-    q, k, v = p.q, p.k, p.v
-    strange = None if all(map(_is_finite, (q, k, v) if bias is None else (q, k, v, bias))) else _Strange.of(p, ragged)
-    if strange is not None:
-        q, k, v = (torch.where(x.isfinite(), x, 0.0) for x in (q, k, v))
+    def run(self, problem: Problem, seed: Tensor | None) -> AttentionOutput:
+        """Compute attention over the listed pairs."""
+        p = problem
+        numbers, pairs, allowed = _pairs(p)
+        ragged = Ragged(pairs, p.groups)
+        bias = None if p.bias is None else p.bias.at(pairs)
+        q, k, v = p.q, p.k, p.v
+        strange = (
+            None if all(map(_is_finite, (q, k, v) if bias is None else (q, k, v, bias))) else _Strange.of(p, ragged)
+        )
+        if strange is not None:
+            q, k, v = (torch.where(x.isfinite(), x, 0.0) for x in (q, k, v))
+            if bias is not None:
+                allowed, bias = strange.clean(allowed, bias)
+            allowed = torch.ones(1, ragged.P, dtype=torch.bool, device=q.device) if allowed is None else allowed
+        factor, q_table, k_table = features(p, _by_head_first(q, p), _by_head_first(k, p))
+        if isinstance(factor, Tensor):
+            factor, q_table = 1.0, q_table * factor
+        drop = None if seed is None else _Dropout(seed, p.dropout_p, pairs)
+        call = _Call(ragged, factor, allowed, drop, "entropy" in p.need)
+        v_table = _by_head_first(v, p).flatten(0, 1)
         if bias is not None:
-            allowed, bias = strange.clean(allowed, bias)
-        allowed = torch.ones(1, ragged.P, dtype=torch.bool, device=q.device) if allowed is None else allowed
-    factor, q_table, k_table = features(p, _by_head_first(q, p), _by_head_first(k, p))
-    if isinstance(factor, Tensor):
-        factor, q_table = 1.0, q_table * factor
-    drop = None if seed is None else _Dropout(seed, p.dropout_p, pairs)
-    call = _Call(ragged, factor, allowed, drop, "entropy" in p.need)
-    v_table = _by_head_first(v, p).flatten(0, 1)
-    if bias is not None:
-        bias = bias.to(p.compute_dtype) / _by_row(p.temperature)
-    out, lse, entropy, weights = _Gathered.apply(call, q_table.flatten(0, 1), k_table.flatten(0, 1), v_table, bias)
-    if strange is not None and allowed is not None:
-        # Rows that see what is not finite answer NaN. Adding it passes gradients on unchanged.
-        poisoned, v_poisoned = strange.rows(allowed)
-        out = out + nan_where(poisoned | v_poisoned).expand(p.H, -1).reshape(-1, 1)
-        lse, entropy = lse + nan_where(poisoned), entropy + nan_where(poisoned)
-        weights = weights + nan_where(allowed & ragged.spread(poisoned))
-    sizes, Dv = (p.H, p.B, p.Lq), p.v.shape[3]
-    return AttentionOutput(
-        out=out.view(*sizes, Dv).transpose(0, 1).to(p.q.dtype),
-        lse=lse.view(sizes).transpose(0, 1) if "lse" in p.need else None,
-        entropy=entropy.view(sizes).transpose(0, 1) if "entropy" in p.need else None,
-        pair_weights=_listed(p, weights, numbers) if "pair_weights" in p.need else None,
-    )
+            bias = bias.to(p.compute_dtype) / _by_row(p.temperature)
+        out, lse, entropy, weights = _Gathered.apply(call, q_table.flatten(0, 1), k_table.flatten(0, 1), v_table, bias)
+        if strange is not None and allowed is not None:
+            # Rows that see what is not finite answer NaN. Adding it passes gradients on unchanged.
+            poisoned, v_poisoned = strange.rows(allowed)
+            out = out + nan_where(poisoned | v_poisoned).expand(p.H, -1).reshape(-1, 1)
+            lse, entropy = lse + nan_where(poisoned), entropy + nan_where(poisoned)
+            weights = weights + nan_where(allowed & ragged.spread(poisoned))
+        sizes, Dv = (p.H, p.B, p.Lq), p.v.shape[3]
+        return AttentionOutput(
+            out=out.view(*sizes, Dv).transpose(0, 1).to(p.q.dtype),
+            lse=lse.view(sizes).transpose(0, 1) if "lse" in p.need else None,
+            entropy=entropy.view(sizes).transpose(0, 1) if "entropy" in p.need else None,
+            pair_weights=_listed(p, weights, numbers) if "pair_weights" in p.need else None,
+        )
 
 
 def _listing(p: Problem) -> Listing | None:
-    return None if p.pattern is None else Listing.of(p.pattern, p.B, p.Lq, p.Lk)
+    return None if p.pattern is None else p.pattern.listing(p.B, p.Lq, p.Lk)
+
+
+def _looked_up(p: Problem, listing: Listing | None) -> list[Symbolic]:
+    """Answer the masks and biases whose values at the listed pairs are asked for."""
+    nodes = () if listing is None else listing.rest
+    return [node for node in (*nodes, p.padding, p.bias) if node is not None]
 
 
 def _listed(p: Problem, weights: Tensor, numbers: Tensor) -> Tensor:
@@ -115,16 +124,16 @@ def _pairs(p: Problem) -> tuple[Tensor, Pairs, Tensor | None]:
     listing = _listing(p)
     assert listing is not None
     numbers = listing.numbers(p.B, p.Lq, p.Lk, p.q.device)
-    pairs = pairs_of(numbers, p.B, p.H, p.Lq, p.Lk)
-    conditions: list[Mask] = [mask for mask in (listing.rest, p.padding) if mask is not None]
+    pairs = Pairs.of_numbers(numbers, p.B, p.H, p.Lq, p.Lk)
+    conditions: list[Symbolic] = [*listing.rest, *(() if p.padding is None else (p.padding,))]
     allowed = None
     for mask in conditions:
-        holds = mask._at(pairs)
+        holds = mask.at(pairs)
         allowed = holds if allowed is None else allowed & holds
     if allowed is None or allowed.shape[0] > 1:
         return numbers, pairs, allowed
     numbers = numbers[allowed.expand(1, numbers.numel())[0]]
-    return numbers, pairs_of(numbers, p.B, p.H, p.Lq, p.Lk), None
+    return numbers, Pairs.of_numbers(numbers, p.B, p.H, p.Lq, p.Lk), None
 
 
 def _is_finite(x: Tensor) -> bool:
@@ -225,8 +234,8 @@ class _Gathered(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
         if torch.is_grad_enabled():
             raise RuntimeError(
-                "backend 'gathered' computes no second derivatives (create_graph=True); "
-                "expected backend='reference' there"
+                "backend: expected 'reference' for second derivatives (create_graph=True), got 'gathered', "
+                "which has none"
             )
         call: _Call = ctx.call
         ragged = call.ragged

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ...symbols.part import Pairs
+from ...symbols import Pairs
 
 
 class Ragged:

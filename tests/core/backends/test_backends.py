@@ -9,7 +9,7 @@ from torch.autograd import gradcheck, gradgradcheck
 import core
 from core import biases, masks, scores
 from core.backends import BACKENDS
-from core.engine.problem import pose
+from core.engine import pose
 
 from ..cases import Sizes, bias_cases, cases, mask_cases
 

@@ -87,15 +87,19 @@ def test_sum_is_flat_and_moves_as_one():
 @pytest.mark.parametrize(
     ("build", "error", "message"),
     [
-        (lambda: biases.TimeDecay([1.0], 1.0), TypeError, r"TimeDecay\.times is a list"),
-        (lambda: biases.TimeDecay(torch.zeros(1, 2), 1.0, "linear"), ValueError, r"kernel is 'linear', expected"),
+        (lambda: biases.TimeDecay([1.0], 1.0), TypeError, r"TimeDecay\.times: expected.*got a list"),
+        (lambda: biases.TimeDecay(torch.zeros(1, 2), 1.0, "linear"), ValueError, r"kernel: expected.*got 'linear'"),
         (
             lambda: biases.TimeDecay(torch.zeros(1, 2, requires_grad=True), 1.0),
             ValueError,
-            r"TimeDecay\.times requires grad, but no gradient flows to it",
+            r"TimeDecay\.times: expected a tensor without gradient.*got one that requires grad",
         ),
-        (lambda: biases.Relative(torch.zeros(2, 4)), ValueError, r"Relative\.table has shape \(2, 4\), expected"),
-        (lambda: biases.EdgeBias(torch.zeros(2, 3).long(), torch.zeros(2)), ValueError, r"value has shape \(2,\)"),
+        (lambda: biases.Relative(torch.zeros(2, 4)), ValueError, r"Relative\.table: expected.*got shape \(2, 4\)"),
+        (
+            lambda: biases.EdgeBias(torch.zeros(2, 3).long(), torch.zeros(2)),
+            ValueError,
+            r"value: .*got shape \(2,\)",
+        ),
         (lambda: biases.Dense(torch.zeros(1, 1, 2, 2).bool()), TypeError, r"for a boolean mask use masks\.Dense"),
     ],
 )
@@ -107,22 +111,25 @@ def test_refused_when_made(build, error, message):
 @pytest.mark.parametrize(
     ("bias", "message"),
     [
-        (biases.TimeDecay(torch.zeros(2, 3), 1.0), r"TimeDecay\.key_times is required where Lq \(3\) differs"),
+        (biases.TimeDecay(torch.zeros(2, 3), 1.0), r"TimeDecay\.key_times: expected a tensor where Lq \(3\) differs"),
         (
             biases.TimeDecay(torch.zeros(2, 3), torch.ones(3), key_times=torch.zeros(2, 4)),
-            r"TimeDecay\.rate has shape \(3,\), expected a scalar or \(H,\) = \(2,\)",
+            r"TimeDecay\.rate: expected a scalar or \(H,\) = \(2,\).*got shape \(3,\)",
         ),
-        (biases.DistanceDecay(torch.zeros(2, 3), 1.0), r"DistanceDecay\.positions has shape \(2, 3\), expected"),
+        (biases.DistanceDecay(torch.zeros(2, 3), 1.0), r"DistanceDecay\.positions: expected.*got shape \(2, 3\)"),
         (
             biases.DistanceDecay(torch.zeros(2, 3, 2), 1.0, key_positions=torch.zeros(2, 4, 3)),
-            r"key_positions has shape \(2, 4, 3\), expected \(B, Lk, n\) = \(2, 4, 2\)",
+            r"key_positions: expected \(B, Lk, n\) = \(2, 4, 2\).*got shape \(2, 4, 3\)",
         ),
-        (biases.Alibi(torch.ones(1)), r"Alibi\.slopes has shape \(1,\)"),
-        (biases.Relative(torch.zeros(1, 3)), r"Relative\.table has shape \(1, 3\), expected \(H, 2m \+ 1\) with H=2"),
-        (biases.KeyBias(torch.zeros(2, 3)), r"KeyBias\.value has shape \(2, 3\), expected \(2, 4\) or \(2, 2, 4\)"),
-        (biases.EdgeBias(torch.zeros(2, 1).long(), torch.zeros(1, 3)), r"EdgeBias\.value has shape \(1, 3\)"),
-        (biases.EdgeBias(torch.tensor([[0], [3]]), torch.zeros(1)), r"EdgeBias\.edge_index\[1\] holds 3"),
-        (biases.Dense(torch.zeros(2, 3)), r"biases\.Dense\.tensor has shape \(2, 3\), expected 4-D"),
+        (biases.Alibi(torch.ones(1)), r"Alibi\.slopes: expected.*got shape \(1,\)"),
+        (biases.Relative(torch.zeros(1, 3)), r"Relative\.table: expected \(H, 2m \+ 1\) with H=2.*got shape \(1, 3\)"),
+        (biases.KeyBias(torch.zeros(2, 3)), r"KeyBias\.value: expected \(2, 4\) or \(2, 2, 4\).*got shape \(2, 3\)"),
+        (
+            biases.EdgeBias(torch.zeros(2, 1).long(), torch.zeros(1, 3)),
+            r"EdgeBias\.value: .*got shape \(1, 3\)",
+        ),
+        (biases.EdgeBias(torch.tensor([[0], [3]]), torch.zeros(1)), r"EdgeBias\.edge_index\[1\]: expected.*got 3"),
+        (biases.Dense(torch.zeros(2, 3)), r"biases\.Dense\.tensor: expected 4-D.*got shape \(2, 3\)"),
     ],
 )
 def test_refused_when_used(bias, message):

@@ -67,7 +67,7 @@ class TestPadding:
         ],
     )
     def test_refused_under_or_and_not(self, build):
-        with pytest.raises(ValueError, match=r"Padding under [|~].*expected \(pattern\) & Padding"):
+        with pytest.raises(ValueError, match=r"mask: expected \(pattern\) & Padding.*got Padding under [|~]"):
             build(masks.Padding(self.lengths))
 
     def test_split(self):
@@ -143,24 +143,32 @@ class TestNeighbours:
 
     @pytest.mark.parametrize(("k", "include_self", "most"), [(0, True, 5), (6, True, 5), (5, False, 4)])
     def test_k_out_of_range(self, k, include_self, most):
-        with pytest.raises(ValueError, match=f"k is {k}, expected 1 to {most}"):
+        with pytest.raises(ValueError, match=f"k: expected 1 to {most} .*got {k}"):
             masks.Neighbours.from_positions(self.line, k, include_self)
 
 
 @pytest.mark.parametrize(
     ("build", "error", "message"),
     [
-        (lambda: masks.Padding([1, 2]), TypeError, r"Padding\.keys is a list, expected a torch\.Tensor"),
-        (lambda: masks.Padding(torch.ones(2)), TypeError, r"Padding\.keys has dtype torch\.float32, expected an integ"),
-        (lambda: masks.Padding(torch.ones(2, 3).long()), TypeError, r"has dtype torch\.int64, expected torch\.bool"),
-        (lambda: masks.Padding(torch.ones(1, 2, 3).bool()), ValueError, r"Padding\.keys has shape \(1, 2, 3\)"),
-        (lambda: masks.Window(-1, 2), ValueError, r"Window\.left is -1, expected 0 or more"),
-        (lambda: masks.Dilated(1, 1, 0), ValueError, r"Dilated\.dilation is 0, expected at least 1"),
-        (lambda: masks.Global(torch.ones(2)), TypeError, r"Global\.index has dtype"),
-        (lambda: masks.Edges(torch.zeros(3, 2).long()), ValueError, r"Edges\.edge_index has shape \(3, 2\)"),
-        (lambda: masks.Edges(torch.zeros(2, 2).long(), torch.zeros(3).long()), ValueError, r"Edges\.batch has shape"),
-        (lambda: masks.Dense(torch.zeros(1, 1, 2, 2)), TypeError, r"Dense\.tensor has dtype torch\.float32"),
-        (lambda: masks.Neighbours(torch.zeros(2).long()), ValueError, r"Neighbours\.index has shape \(2,\)"),
+        (lambda: masks.Padding([1, 2]), TypeError, r"Padding\.keys: expected a torch\.Tensor.*got a list"),
+        (lambda: masks.Padding(torch.ones(2)), TypeError, r"Padding\.keys: expected an integ.*got torch\.float32"),
+        (lambda: masks.Padding(torch.ones(2, 3).long()), TypeError, r": expected torch\.bool, got torch\.int64"),
+        (
+            lambda: masks.Padding(torch.ones(1, 2, 3).bool()),
+            ValueError,
+            r"Padding\.keys: .*got shape \(1, 2, 3\)",
+        ),
+        (lambda: masks.Window(-1, 2), ValueError, r"Window\.left: expected 0 or more.*got -1"),
+        (lambda: masks.Dilated(1, 1, 0), ValueError, r"Dilated\.dilation: expected at least 1.*got 0"),
+        (lambda: masks.Global(torch.ones(2)), TypeError, r"Global\.index: expected an integer dtype, got"),
+        (lambda: masks.Edges(torch.zeros(3, 2).long()), ValueError, r"Edges\.edge_index: expected.*got shape \(3, 2\)"),
+        (lambda: masks.Edges(torch.zeros(2, 2).long(), torch.zeros(3).long()), ValueError, r"Edges\.batch: expected"),
+        (
+            lambda: masks.Dense(torch.zeros(1, 1, 2, 2)),
+            TypeError,
+            r"Dense\.tensor: expected torch\.bool, got .*float32",
+        ),
+        (lambda: masks.Neighbours(torch.zeros(2).long()), ValueError, r"Neighbours\.index: expected.*got shape \(2,\)"),
     ],
 )
 def test_refused_when_made(build, error, message):
@@ -171,22 +179,28 @@ def test_refused_when_made(build, error, message):
 @pytest.mark.parametrize(
     ("mask", "message"),
     [
-        (masks.Padding(torch.tensor([1, 5])), r"Padding\.keys holds 5, expected lengths from 0 to 4"),
-        (masks.Padding(torch.tensor([1])), r"Padding\.keys has shape \(1,\), expected \(2,\) for B=2, Lk=4"),
-        (masks.Padding(torch.tensor([1, 2]), torch.ones(2, 4).bool()), r"Padding\.queries has shape \(2, 4\)"),
-        (masks.Global(torch.tensor([4])), r"Global\.index holds 4, expected positions \(or -1, unused\) from -1 to 3"),
-        (masks.NotAfter(torch.zeros(2, 3)), r"NotAfter\.key_times is required where Lq \(3\) differs from Lk \(4\)"),
-        (masks.NotAfter(torch.zeros(2, 4)), r"NotAfter\.times has shape \(2, 4\), expected \(B, Lq\) = \(2, 3\)"),
-        (masks.Neighbours(torch.tensor([[0], [4], [1]])), r"Neighbours\.index holds 4"),
-        (masks.Neighbours(torch.zeros(2, 1).long()), r"Neighbours\.index has shape \(2, 1\), expected \(3, k\)"),
-        (masks.Edges(torch.tensor([[4], [0]])), r"Edges\.edge_index\[0\] holds 4, expected keys from 0 to 3"),
-        (masks.Edges(torch.tensor([[0], [3]])), r"Edges\.edge_index\[1\] holds 3, expected queries from 0 to 2"),
-        (masks.Edges(torch.tensor([[0], [0]]), torch.tensor([2])), r"Edges\.batch holds 2, expected items from 0 to 1"),
-        (masks.Edges(torch.tensor([[0], [0]]), None, torch.tensor([1])), r"Edges\.head holds 1, expected heads"),
-        (masks.Segments(torch.zeros(2, 3).long()), r"Segments\.ids has shape \(2, 3\), expected \(B, Lk\) = \(2, 4\)"),
-        (masks.Dense(torch.ones(2, 1, 4, 4).bool()), r"masks\.Dense\.tensor has shape \(2, 1, 4, 4\), expected 4-D"),
-        (masks.Causal() & masks.Global(torch.tensor([7])), r"Global\.index holds 7"),
-        (~masks.Global(torch.tensor([7])), r"Global\.index holds 7"),
+        (masks.Padding(torch.tensor([1, 5])), r"Padding\.keys: expected lengths from 0 to 4.*got 5"),
+        (masks.Padding(torch.tensor([1])), r"Padding\.keys: expected \(2,\) for B=2, Lk=4.*got shape \(1,\)"),
+        (
+            masks.Padding(torch.tensor([1, 2]), torch.ones(2, 4).bool()),
+            r"Padding\.queries: .*got shape \(2, 4\)",
+        ),
+        (masks.Global(torch.tensor([4])), r"Global\.index: expected positions \(or -1, unused\) from -1 to 3.*got 4"),
+        (
+            masks.NotAfter(torch.zeros(2, 3)),
+            r"NotAfter\.key_times: expected a tensor where Lq \(3\) differs from Lk",
+        ),
+        (masks.NotAfter(torch.zeros(2, 4)), r"NotAfter\.times: expected \(B, Lq\) = \(2, 3\).*got shape \(2, 4\)"),
+        (masks.Neighbours(torch.tensor([[0], [4], [1]])), r"Neighbours\.index: expected.*got 4"),
+        (masks.Neighbours(torch.zeros(2, 1).long()), r"Neighbours\.index: expected \(3, k\).*got shape \(2, 1\)"),
+        (masks.Edges(torch.tensor([[4], [0]])), r"Edges\.edge_index\[0\]: expected keys from 0 to 3.*got 4"),
+        (masks.Edges(torch.tensor([[0], [3]])), r"Edges\.edge_index\[1\]: expected queries from 0 to 2.*got 3"),
+        (masks.Edges(torch.tensor([[0], [0]]), torch.tensor([2])), r"Edges\.batch: expected items from 0 to 1.*got 2"),
+        (masks.Edges(torch.tensor([[0], [0]]), None, torch.tensor([1])), r"Edges\.head: expected heads.*got 1"),
+        (masks.Segments(torch.zeros(2, 3).long()), r"Segments\.ids: expected \(B, Lk\) = \(2, 4\).*got shape \(2, 3\)"),
+        (masks.Dense(torch.ones(2, 1, 4, 4).bool()), r"masks\.Dense\.tensor: expected 4-D.*got shape \(2, 1, 4, 4\)"),
+        (masks.Causal() & masks.Global(torch.tensor([7])), r"Global\.index: expected.*got 7"),
+        (~masks.Global(torch.tensor([7])), r"Global\.index: expected.*got 7"),
     ],
 )
 def test_refused_when_used(mask, message):

@@ -105,17 +105,17 @@ def test_points_that_are_not_real():
     [
         (
             lambda: Neighbours.from_positions(torch.zeros(4, 2), 2, metric=-1.0),
-            "metric is -1.0, expected a function or",
+            "metric: expected a function or.*got -1.0",
         ),
         (
             lambda: Neighbours.from_positions(torch.zeros(4, 2), 2, metric=lambda rows, x: rows),
-            r"metric\(rows, x\) has shape \(4, 2\), expected \(4, 4\)",
+            r"metric\(rows, x\): expected \(4, 4\), got shape \(4, 2\)",
         ),
-        (lambda: Neighbours.from_distances(torch.zeros(4, 3), 2), r"distances has shape \(4, 3\), expected \(L, L\)"),
-        (lambda: Neighbours.from_distances(torch.zeros(4, 4), 4, False), "k is 4, expected 1 to 3 for L=4"),
+        (lambda: Neighbours.from_distances(torch.zeros(4, 3), 2), r"distances: expected \(L, L\).*got shape \(4, 3\)"),
+        (lambda: Neighbours.from_distances(torch.zeros(4, 4), 4, False), "k: expected 1 to 3 for L=4.*got 4"),
         (
             lambda: Neighbours.from_distances(torch.zeros(4, 4), 2, keep=torch.ones(3, dtype=torch.bool)),
-            r"keep has shape \(3,\), expected \(4,\)",
+            r"keep: expected \(4,\).*got shape \(3,\)",
         ),
     ],
 )

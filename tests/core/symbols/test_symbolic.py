@@ -9,7 +9,7 @@ from torch.utils import _pytree as pytree
 
 import core
 from core import biases, masks
-from core.symbols.part import Pairs, Part
+from core.symbols import Pairs, Part
 
 from ..cases import Sizes, bias_cases, mask_cases
 
@@ -50,13 +50,13 @@ def test_a_part_is_a_part_of_the_whole(sizes, kind):
     for case in kind(s).values():
         node = case[0] if kind is mask_cases else case[0](*case[1])
         full = node.materialize(*sizes).expand(sizes)
-        assert node._spread(whole) == node._block(whole).shape[:2]
+        assert node.spread(whole) == node.block(whole).shape[:2]
         for items, rows, cols in [((0, 1), (1, 3), (2, 4)), ((1, 2), (0, 4), (0, 1)), ((0, 2), (3, 4), (1, 4))]:
             for step in (1, 2, 3):
                 part = whole._replace(items=slice(*items), rows=slice(*rows, step), cols=slice(*cols, step))
                 expected = full[part.items, :, part.rows, part.cols]
                 assert (part.n_rows, part.n_cols) == expected.shape[2:]
-                assert torch.equal(node._block(part).expand(expected.shape), expected)
+                assert torch.equal(node.block(part).expand(expected.shape), expected)
 
 
 @pytest.mark.parametrize("sizes", [(2, 2, 4, 4), (3, 1, 5, 7), (1, 2, 6, 3)], ids=str)
@@ -71,7 +71,7 @@ def test_listed_pairs_are_those_of_the_whole(sizes, kind):
         full = node.materialize(*sizes).expand(sizes)
         for b, i, j in (listed, grid):
             expected = full.movedim(1, 0)[:, b, i, j]
-            got = node._at(Pairs.at(*sizes, b, i, j)).expand(expected.shape)
+            got = node.at(Pairs.at(*sizes, b, i, j)).expand(expected.shape)
             torch.testing.assert_close(got, expected, rtol=1e-14, atol=1e-14)
 
 
@@ -86,7 +86,7 @@ def test_extents_say_the_truth(sizes):
             for i in range(sizes[2]):
                 for j in range(sizes[3]):
                     part = whole._replace(items=slice(item, item + 1), rows=slice(i, i + 1), cols=slice(j, j + 1))
-                    extent = mask._extent(part)
+                    extent = mask.extent(part)
                     found.add((name, extent))
                     if extent is not masks.Extent.SOME:
                         assert full[item, 0, i, j] == (extent is masks.Extent.EVERYTHING)
@@ -94,7 +94,7 @@ def test_extents_say_the_truth(sizes):
                         rows = slice(i, min(i + 3 * step, sizes[2]), step)
                         big = part._replace(rows=rows, cols=slice(j, min(j + 2 * step, sizes[3]), step))
                         block = full[big.items, :, big.rows, big.cols]
-                        extent = mask._extent(big)
+                        extent = mask.extent(big)
                         assert extent is not masks.Extent.NOTHING or not block.any()
                         assert extent is not masks.Extent.EVERYTHING or block.all()
     for name in ("causal", "window", "not causal", "padding lengths", "causal and padding"):

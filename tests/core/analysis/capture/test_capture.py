@@ -14,7 +14,7 @@ from core import biases, masks, scores
 from core.analysis import CaptureError
 from core.analysis.capture import capture, recording
 from core.analysis.capture.linear import linear_statistic
-from core.engine.observe import observers
+from core.engine import observers
 from core.layers import Encoder, MultiheadAttention, TransformerBlock
 
 from ..models import Direct, images, vit
@@ -125,8 +125,8 @@ def test_rows_of_cross_attention_stay_aligned_with_the_last_key():
 def test_rows_do_not_compute_the_others(monkeypatch):
     """A bias that counts what it is asked for: one row of 64 is one row of pairs."""
     asked = []
-    original = biases.Alibi._block
-    monkeypatch.setattr(biases.Alibi, "_block", lambda self, part: asked.append(part.n_rows) or original(self, part))
+    original = biases.Alibi.block
+    monkeypatch.setattr(biases.Alibi, "block", lambda self, part: asked.append(part.n_rows) or original(self, part))
     layer = MultiheadAttention(8, 2)
     x = torch.randn(1, 64, 8)
     with capture(layer, ("weights",), rows=[63]) as seen:

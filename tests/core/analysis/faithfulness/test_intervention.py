@@ -16,7 +16,7 @@ from core.analysis.faithfulness.intervention import (
     rewritten,
     uniform_weights,
 )
-from core.engine.observe import observers
+from core.engine import observers
 
 
 def written_out(layer, query, key, weights):

@@ -15,8 +15,8 @@ from core.backends.banded import band, banded
 from core.backends.banded import blocks as band_blocks
 from core.backends.banded.band import Band, BandCut, band_of, global_positions
 from core.backends.banded.blocks import Blocks
-from core.engine.problem import pose
-from core.symbols.part import Part
+from core.engine import pose
+from core.symbols import Part
 from core.tiles import tiles
 from tests.tolerance import FUNCTION, rounding
 
@@ -54,11 +54,11 @@ def test_band_by_hand(mask, expected):
 
 
 def test_global_positions_are_set_apart():
-    assert band_of(GLOBAL) == Band(0, 0, 1, (GLOBAL,))
-    assert band_of((masks.Dilated(1, 1, 2) | GLOBAL) & masks.Causal()) == Band(-2, 0, 2, (GLOBAL,))
+    assert band_of(GLOBAL) == Band(0, 0, 1, (GLOBAL.index,))
+    assert band_of((masks.Dilated(1, 1, 2) | GLOBAL) & masks.Causal()) == Band(-2, 0, 2, (GLOBAL.index,))
     assert band_of(masks.Window(1, 1) & ~GLOBAL) == Band(-1, 1)
     ragged = masks.Global(torch.tensor([[5, -1, 5], [2, 0, -1]]))
-    assert global_positions(Band(0, 0, 1, (GLOBAL, ragged)), 2) == [[0, 3, 5], [0, 2, 3]]
+    assert global_positions(Band(0, 0, 1, (GLOBAL.index, ragged.index)), 2) == [[0, 3, 5], [0, 2, 3]]
 
 
 def masks_with_a_band(s: Sizes) -> list[masks.Mask]:
@@ -292,12 +292,12 @@ def test_two_runs_are_bitwise_equal(learned):
 
 def test_what_it_cannot_do_is_said():
     x = torch.randn(1, 1, 8, 2, requires_grad=True)
-    with pytest.raises(ValueError, match="backend 'banded' cannot serve: the mask has no band: expected a Window"):
+    with pytest.raises(ValueError, match="got 'banded', which cannot: the mask has no band: expected a Window"):
         core.attend(x, x, x, mask=masks.Causal(), backend="banded")
-    with pytest.raises(ValueError, match="backend 'banded' cannot serve: weights: a block is gone"):
+    with pytest.raises(ValueError, match="got 'banded', which cannot: weights: a block is gone"):
         core.attend(x, x, x, mask=masks.Window(1, 1), need=("weights",), backend="banded")
     out = core.attend(x, x, x, mask=masks.Window(1, 1), backend="banded")
-    with pytest.raises(RuntimeError, match=r"in a band has no second derivatives.*expected backend='reference'"):
+    with pytest.raises(RuntimeError, match=r"backend: expected 'reference' for second derivatives.*got 'banded'"):
         torch.autograd.grad(out.sum(), x, create_graph=True)
 
 

@@ -13,10 +13,9 @@ import core
 from core import biases, masks, scores
 from core.backends import BACKENDS
 from core.backends.flex import flex
-from core.backends.flex.mods import Sizes as Places
-from core.backends.flex.mods import added, allowed, tables
-from core.engine.problem import pose
-from core.symbols.symbolic import node
+from core.engine import pose
+from core.symbols import Sizes as Places
+from core.symbols import Symbolic, node
 
 from ...cases import Sizes, bias_cases, cases, mask_cases
 
@@ -28,7 +27,7 @@ SCORES = [scores.Dot(), scores.Cosine(), scores.Gaussian()]
 def on_the_cpu():
     """Let flex_attention's eager definition serve on the CPU; it passes no gradient to what a bias learns."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(BACKENDS, "flex", flex)
+        patch.setitem(BACKENDS, "flex", flex.Flex())
         patch.setattr(flex, "DEVICES", ("cuda", "cpu"))
         patch.setattr(flex, "_kernel", lambda problem: flex._attend)
         patch.setattr(torch_flex, "_FLEX_ATTENTION_DISABLE_COMPILE_DEBUG", True, raising=False)
@@ -111,37 +110,44 @@ class TestFunctionsOfOnePair:
     def test_masks_equal_their_definitions(self, sizes):
         s = Sizes(*sizes, seed=1)
         for name, (mask, definition) in mask_cases(s).items():
-            mod = allowed(mask, Places(*sizes, torch.device("cpu")))
+            mod = mask.elementwise(Places(*sizes, torch.device("cpu")))
             assert torch.equal(everywhere(mod, s), s.dense(definition).bool()), name
 
     @pytest.mark.parametrize("sizes", [(2, 2, 6, 6), (1, 2, 3, 7), (2, 1, 7, 3), (1, 1, 1, 1)])
     def test_biases_equal_their_definitions(self, sizes):
         s = Sizes(*sizes, seed=2)
         for name, (build, learnable, definition) in bias_cases(s).items():
-            value = everywhere(added(build(*learnable), Places(*sizes, torch.device("cpu"))), s)
+            value = everywhere(build(*learnable).elementwise(Places(*sizes, torch.device("cpu"))), s)
             assert value.dtype == torch.float32, name
             torch.testing.assert_close(value.double(), s.dense(definition), rtol=1e-5, atol=1e-5, msg=name)
 
     def test_large_integer_times_lose_nothing(self):
         times = torch.tensor([[1_700_000_000_000_000_001, 1_700_000_000_000_000_003]])
-        mod = added(biases.TimeDecay(times, 1.0), Places(1, 1, 2, 2, torch.device("cpu")))
+        mod = biases.TimeDecay(times, 1.0).elementwise(Places(1, 1, 2, 2, torch.device("cpu")))
         assert everywhere(mod, Sizes(1, 1, 2, 2))[0, 0].tolist() == [[0.0, -2.0], [-2.0, 0.0]]
 
     def test_an_infinite_time_masks_and_has_no_gradient(self):
         rate = torch.ones(1, requires_grad=True)
-        mod = added(biases.TimeDecay(torch.tensor([[0.0, torch.inf]]), rate), Places(1, 1, 2, 2, torch.device("cpu")))
+        bias = biases.TimeDecay(torch.tensor([[0.0, torch.inf]]), rate)
+        mod = bias.elementwise(Places(1, 1, 2, 2, torch.device("cpu")))
         value = everywhere(mod, Sizes(1, 1, 2, 2))[0, 0, 0]
         assert value.tolist() == [0.0, -math.inf]
         assert torch.autograd.grad(value.exp().sum(), rate)[0].tolist() == [0.0]
 
     def test_only_nodes_that_list_pairs_need_tables(self):
-        s = Sizes(1, 2, 4, 4)
-        found = {name for name, (mask, _) in mask_cases(s).items() if list(tables(mask))}
-        assert found == {name for name in mask_cases(s) if "edges" in name or "neighbours" in name} | {"all three"}
-        found = {name for name, (build, learnable, _) in bias_cases(s).items() if list(tables(build(*learnable)))}
-        assert found == {"edges", "edges per head", "edges of items"}
+        """Of core's own; a node that has no elementwise form yet is read from a table, too."""
+        s, formless = Sizes(1, 2, 4, 4), {masks.Edges, masks.Neighbours, biases.EdgeBias}
+        nodes = [mask for mask, _ in mask_cases(s).values()]
+        nodes += [build(*learnable) for build, learnable, _ in bias_cases(s).values()]
+        for whole in nodes:
+            leaves = list(whole.leaves())
+            slow = [leaf for leaf in leaves if type(leaf).elementwise is Symbolic.elementwise]
+            assert list(whole.tables()) == slow
+            assert {type(leaf) for leaf in leaves} & formless <= {type(leaf) for leaf in slow}
+        simple = masks.Causal(), masks.Window(1, 1), masks.Segments(torch.zeros(1, 4).long()), biases.Alibi(1.0)
+        assert not [table for one in simple for table in one.tables()]
         many = biases.DistanceDecay(torch.zeros(1, 4, 9), 1.0)
-        assert list(tables(many + biases.Alibi(1.0))) == [many]
+        assert list((many + biases.Alibi(1.0)).tables()) == [many]
 
 
 class TestBlocks:
@@ -379,7 +385,7 @@ class TestLearned:
 class TestPlan:
     def reasons(self, q=None, v=None, **arguments):
         q = torch.zeros(1, 2, 4, 4) if q is None else q
-        return flex.not_supported_reasons(problem(q, q, q if v is None else v, **arguments))
+        return flex.Flex().not_supported_reasons(problem(q, q, q if v is None else v, **arguments))
 
     def test_on_the_cpu_it_never_serves(self):
         assert self.reasons() == ["torch trains flex_attention on CUDA alone"]
@@ -403,7 +409,7 @@ class TestPlan:
 
         class Model(torch.nn.Module):
             def forward(self, q):
-                found.extend(flex.not_supported_reasons(problem(q, q, q)))
+                found.extend(flex.Flex().not_supported_reasons(problem(q, q, q)))
                 return q + 1
 
         torch.export.export(Model(), (torch.zeros(1, 2, 4, 4),), strict=False)
@@ -423,10 +429,10 @@ class TestPlan:
     def test_a_mask_of_another_package_is_read_from_a_table(self, monkeypatch):
         @node
         class Parity(masks.Mask):
-            def _block(self, part):
+            def block(self, part):
                 return (part.offsets() % 2 == 0)[None, None]
 
-        mod = allowed(Parity() | masks.Window(1, 1), Places(1, 1, 4, 6, torch.device("cpu")))
+        mod = (Parity() | masks.Window(1, 1)).elementwise(Places(1, 1, 4, 6, torch.device("cpu")))
         s = Sizes(1, 1, 4, 6)
         expected = s.dense(lambda b, h, i, j: (j - i - 2) % 2 == 0 or abs(j - i - 2) <= 1)
         assert torch.equal(everywhere(mod, s), expected.bool())
@@ -435,12 +441,12 @@ class TestPlan:
         q = torch.empty(1, 1, 4096, 64, device="meta")
 
         def cells(mask):
-            return flex.cost(problem(q, q, q, mask=mask)).cells / 4096**2
+            return flex.Flex().cost(problem(q, q, q, mask=mask)).cells / 4096**2
 
         assert cells(None) == 1.0
         assert 0.5 < cells(masks.Causal()) < 0.52
         assert cells(masks.Causal() & masks.Window(127, 0)) == pytest.approx((127 + 256) / 4096, rel=1e-3)
         assert cells(masks.Causal() | masks.Window(127, 0)) < 0.62
         assert cells(~masks.Causal()) == 1.0
-        cost = flex.cost(problem(q, q, q, bias=biases.Alibi(1.0)))
+        cost = flex.Flex().cost(problem(q, q, q, bias=biases.Alibi(1.0)))
         assert cost.is_linear and cost.route == "flex"

@@ -12,7 +12,7 @@ from torch.autograd import gradcheck
 
 import core
 from core import biases, masks, scores
-from core.backends.gathered.pair_list import Listing, pairs_of
+from core.symbols import Pairs
 
 from ...cases import Sizes, bias_cases, cases, mask_cases
 from ..test_backends import SCORES, TOLERANCE, assert_equal
@@ -133,13 +133,15 @@ def test_equals_transformer_conv():
 def test_lists_hold_every_allowed_pair_once(sizes, seed, data):
     B, H, Lq, Lk = sizes
     mask, _ = masks.split(data.draw(st.sampled_from(list(pair_masks(Sizes(*sizes, seed=seed))))))
-    listing = Listing.of(mask, B, Lq, Lk)
+    listing = mask.listing(B, Lq, Lk)
     numbers = listing.numbers(B, Lq, Lk, torch.device("cpu"))
     assert numbers.tolist() == sorted(set(numbers.tolist()))
     assert numbers.numel() <= listing.count
-    pairs = pairs_of(numbers, B, H, Lq, Lk)
+    pairs = Pairs.of_numbers(numbers, B, H, Lq, Lk)
     found = torch.zeros(B, H, Lq, Lk, dtype=torch.bool)
-    holds = torch.tensor([[True]]) if listing.rest is None else listing.rest._at(pairs)
+    holds = torch.tensor([[True]])
+    for condition in listing.rest:
+        holds = holds & condition.at(pairs)
     found[pairs.item, :, pairs.query, pairs.key] = holds.expand(H, numbers.numel()).T
     assert torch.equal(found, mask.materialize(*sizes).expand(sizes))
 
@@ -147,7 +149,7 @@ def test_lists_hold_every_allowed_pair_once(sizes, seed, data):
 @pytest.mark.parametrize("mask", [None, masks.Causal(), masks.Window(1, 1), ~masks.Edges(torch.zeros(2, 1).long())])
 def test_masks_without_a_list_are_refused(mask):
     x = torch.randn(1, 1, 4, 2)
-    with pytest.raises(ValueError, match="backend 'gathered' cannot serve: the mask lists no pairs: expected Neigh"):
+    with pytest.raises(ValueError, match="got 'gathered', which cannot: the mask lists no pairs: expected Neigh"):
         core.attend(x, x, x, mask=mask, backend="gathered")
     edges = masks.Edges(torch.zeros(2, 1).long())
     with pytest.raises(ValueError, match="the mask lists no pairs"):
@@ -302,7 +304,7 @@ def test_nothing_and_almost_nothing(B, Lq, Lk, Dv):
 def test_second_derivatives_name_the_way_out():
     x = torch.randn(1, 1, 3, 2, requires_grad=True)
     out = core.attend(x, x, x, mask=masks.Neighbours(torch.zeros(3, 1).long()), backend="gathered")
-    with pytest.raises(RuntimeError, match=r"'gathered' computes no second derivatives.*expected backend='reference'"):
+    with pytest.raises(RuntimeError, match=r"backend: expected 'reference' for second derivatives.*got 'gathered'"):
         torch.autograd.grad(out.sum(), x, create_graph=True)
 
 

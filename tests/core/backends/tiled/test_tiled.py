@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 import core
 from core import biases, masks
-from core.engine.problem import pose
+from core.engine import pose
 from core.tiles import tiles
 
 from ...cases import Sizes, bias_cases, cases, mask_cases
@@ -114,13 +114,13 @@ def test_empty_tiles_are_not_visited(tile, mask, visited):
 def test_second_derivatives_name_the_way_out():
     x = torch.randn(1, 1, 3, 2, requires_grad=True)
     out = core.attend(x, x, x, backend="tiled")
-    with pytest.raises(RuntimeError, match=r"by tiles has no second derivatives.*expected backend='reference'"):
+    with pytest.raises(RuntimeError, match=r"backend: expected 'reference' for second derivatives.*by tiles"):
         torch.autograd.grad(out.sum(), x, create_graph=True)
 
 
 def test_what_it_cannot_do_is_said():
     x = torch.randn(1, 1, 3, 2)
-    with pytest.raises(ValueError, match="backend 'tiled' cannot serve: weights: a tile is gone once it has been used"):
+    with pytest.raises(ValueError, match="got 'tiled', which cannot: weights: a tile is gone once it has been used"):
         core.attend(x, x, x, need=("weights",), backend="tiled")
 
 
