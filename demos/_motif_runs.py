@@ -14,11 +14,11 @@ from torch.utils.data import Dataset
 
 from core.training.cli import main as command_line
 from core.training.files import write_text
-from genomics import MotifDetectionTask, MotifDetector, PlantedMotifs, SequenceClassification
+from genomics import MotifDetectionTask, MotifDetector, PlantedMotifsData, SequenceClassificationData
 from genomics.detection.checkpoint import load_detector
 
 ROOT = Path(__file__).resolve().parent.parent
-CLASSES = {"PlantedMotifs": PlantedMotifs, "SequenceClassification": SequenceClassification}
+CLASSES = {cls.__name__: cls for cls in (PlantedMotifsData, SequenceClassificationData)}
 
 
 class Run(NamedTuple):

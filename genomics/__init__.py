@@ -6,10 +6,21 @@ written, scanned for, compared and drawn (`genomics.motifs` and its neighbours),
     lightning fit --config configs/genomics/planted.yaml
 """
 
+from importlib import import_module
+from types import ModuleType
+
 from core.extras import MissingExtraError
 
 try:
-    from .detection.data import PlantedMotifs, SequenceClassification
+    from .detection.data import (
+        PlantedMotifs,
+        PlantedMotifsData,
+        SequenceArrayData,
+        SequenceBatch,
+        SequenceClassification,
+        SequenceClassificationData,
+        SequenceDataModule,
+    )
     from .detection.task import MotifDetectionTask
     from .detector.cnn import MotifCNN
     from .detector.model import Look, MotifDetector
@@ -36,8 +47,13 @@ __all__ = [
     "MotifDetectionTask",
     "MotifDetector",
     "PlantedMotifs",
+    "PlantedMotifsData",
     "Rules",
+    "SequenceArrayData",
+    "SequenceBatch",
     "SequenceClassification",
+    "SequenceClassificationData",
+    "SequenceDataModule",
     "SequenceRecord",
     "Site",
     "best_scores",
@@ -55,3 +71,21 @@ __all__ = [
     "write_motifs",
     "write_sites",
 ]
+
+_FORMER_MODULES = {
+    "calling": "sites.calling",
+    "extract": "sites.extract",
+    "logos": "motifs.logos",
+    "motif_compare": "motifs.comparing",
+    "motif_files": "motifs.files",
+    "motif_scan": "motifs.scanning",
+    "mutagenesis": "sites.mutagenesis",
+    "site_model": "motifs.site_model",
+}
+"""Modules by names that they had before they stood in rooms."""
+
+
+def __getattr__(name: str) -> ModuleType:
+    if name in _FORMER_MODULES:
+        return import_module(f".{_FORMER_MODULES[name]}", __name__)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -28,7 +28,9 @@ class LoadedRun(NamedTuple):
     checkpoint: dict[str, Any]
 
 
-def load_run(path: str | Path, *, data: bool = False, trusted: bool = False) -> LoadedRun:
+def load_run(
+    path: str | Path, *, expected: type[Task] | None = None, data: bool = False, trusted: bool = False
+) -> LoadedRun:
     """Read a trained task from a run's folder or from a checkpoint alone.
 
     Nothing in the files can run: the checkpoint holds tensors and plain values, and only classes of the registered
@@ -36,6 +38,8 @@ def load_run(path: str | Path, *, data: bool = False, trusted: bool = False) -> 
 
     Args:
         path: A run's folder, of which best.ckpt is taken (last.ckpt where there is none), or a checkpoint.
+        expected: The class of the task: a checkpoint that names none is taken as one of it, one of others is refused
+            before anything is built. None takes any task.
         data: Also build the data module, without setting it up.
         trusted: Build classes of other modules, too: importing them runs their code.
 
@@ -48,6 +52,10 @@ def load_run(path: str | Path, *, data: bool = False, trusted: bool = False) -> 
     config = _config_beside(file)
     options, named = _options(checkpoint, "hyper_parameters")
     name = named or checkpoint.get("task") or _class_in(config, "model")
+    if expected is not None:
+        if name is not None and name.rpartition(".")[2] != expected.__name__:
+            raise ValueError(f"path: expected a checkpoint of {expected.__name__}, got one of {name}: {file}")
+        name = public_path(expected)
     task = _build(file, Task, name, options, "task", trusted)
     if not task.is_built and task.known_by_data:
         missing = ", ".join(name for name in task.known_by_data if getattr(task, name) is None)

@@ -18,8 +18,8 @@ from ..motifs.matrices import Motif
 from ..sequences.records import SequenceFileError
 from ..sequences.text import NumberedLines
 from .extract import HeadMotif
-from .genome_scan import Extent
 from .mutagenesis import HeadEffect
+from .peaks import Extent
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -142,6 +142,14 @@ def best_windows(peaks: Peaks, sequences: Sequence[str], head: int, *, flank: in
     return windows
 
 
+class Extent(NamedTuple):
+    """What a head finds from its peak: the motif's name, its offset from the peak and its width in bases."""
+
+    name: str
+    offset: int
+    width: int
+
+
 def span(position: int, strand: int, offset: int, width: int) -> tuple[int, int]:
     """Start and end, on the given strand, of the motif that a head finds from a peak.
 

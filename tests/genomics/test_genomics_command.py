@@ -20,9 +20,9 @@ def checkpoint(path, hide=(), **options):
 
     Feature 0 is the filter's answer; the encoder is empty, so that the norm alone stands between it and the heads.
     """
-    options = {"architecture_options": {"features": 16, "filters": 4, "width": 9, "depth": 0, "heads": 2}, **options}
+    options = {"model_options": {"features": 16, "filters": 4, "width": 9, "depth": 0, "heads": 2}, **options}
     task = MotifDetectionTask(**options)
-    if task.architecture == "attention" and "features" in options["architecture_options"]:
+    if task.model_name == "attention" and "features" in options["model_options"]:
         model = task.model
         with torch.no_grad():
             for parameter in model.parameters():
@@ -39,7 +39,7 @@ def checkpoint(path, hide=(), **options):
     torch.save(
         {
             "state_dict": {k: v for k, v in task.state_dict().items() if k not in hide},
-            "hyper_parameters": {**dict(task.hparams), "_class_path": "genomics.detection.MotifDetectionTask"},
+            "hyper_parameters": {**dict(task.hparams), "_class_path": "genomics.MotifDetectionTask"},
             "pytorch-lightning_version": "2.6.4",
         },
         path,
@@ -94,14 +94,14 @@ def test_errors_are_one_line(folder, capsys):
     ckpt, genome = str(folder / "model.ckpt"), str(folder / "genome.fa")
     (folder / "broken.ckpt").write_text("no")
     (folder / "rna.fa").write_text(">x\nACGU\n")
-    cnn = checkpoint(folder / "cnn.ckpt", architecture="cnn", architecture_options={})
+    cnn = checkpoint(folder / "cnn.ckpt", model_name="cnn", model_options={})
     torch.save({"state_dict": {}, "hyper_parameters": {"_class_path": "vision.Other"}}, folder / "other.ckpt")
     less = checkpoint(folder / "less.ckpt", hide=("model.bias",))
     for genome_, ckpt_, more, message in (
         (str(folder / "none.fa"), ckpt, [], "genome: expected a file, got"),
         (genome, str(folder / "none.ckpt"), [], "expected a checkpoint file"),
         (genome, str(folder / "broken.ckpt"), [], "damaged or no checkpoint"),
-        (genome, str(cnn), [], "expected architecture 'attention', which has heads, got 'cnn'"),
+        (genome, str(cnn), [], "expected model_name 'attention', which has heads, got 'cnn'"),
         (
             genome,
             str(folder / "other.ckpt"),

@@ -138,7 +138,7 @@ def collate(
 
     Args:
         items: At least one.
-        ambiguous: See `genomics.alphabet.one_hot`.
+        ambiguous: See `genomics.sequences.one_hot`.
     """
     encoded = encode([item.sequence for item in items], mixed="pad", ambiguous=ambiguous)
     label, index = (torch.tensor([item[k] for item in items], dtype=torch.int64) for k in (1, 2))
