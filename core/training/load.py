@@ -29,7 +29,7 @@ class LoadedRun(NamedTuple):
 
 
 def load_run(
-    path: str | Path, *, expected: type[Task] | None = None, data: bool = False, trusted: bool = False
+    path: str | Path, *, data: bool = False, trusted: bool = False, unnamed: type[Task] | None = None
 ) -> LoadedRun:
     """Read a trained task from a run's folder or from a checkpoint alone.
 
@@ -38,10 +38,9 @@ def load_run(
 
     Args:
         path: A run's folder, of which best.ckpt is taken (last.ckpt where there is none), or a checkpoint.
-        expected: The class of the task: a checkpoint that names none is taken as one of it, one of others is refused
-            before anything is built. None takes any task.
         data: Also build the data module, without setting it up.
         trusted: Build classes of other modules, too: importing them runs their code.
+        unnamed: Class of the task where nothing names it, as in checkpoints that Python wrote before they did.
 
     Raises:
         FileNotFoundError: There is no such file, or no checkpoint in the folder.
@@ -52,10 +51,8 @@ def load_run(
     config = _config_beside(file)
     options, named = _options(checkpoint, "hyper_parameters")
     name = named or checkpoint.get("task") or _class_in(config, "model")
-    if expected is not None:
-        if name is not None and name.rpartition(".")[2] != expected.__name__:
-            raise ValueError(f"path: expected a checkpoint of {expected.__name__}, got one of {name}: {file}")
-        name = public_path(expected)
+    if name is None and unnamed is not None:
+        name = public_path(unnamed)
     task = _build(file, Task, name, options, "task", trusted)
     if not task.is_built and task.known_by_data:
         missing = ", ".join(name for name in task.known_by_data if getattr(task, name) is None)

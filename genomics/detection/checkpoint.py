@@ -26,8 +26,11 @@ def load_detector(path: str | PathLike[str]) -> Trained:
         FileNotFoundError: There is no such file.
         ValueError: It is no checkpoint, or one of another task or model.
     """
-    task = load_run(fspath(path), expected=MotifDetectionTask).task
-    assert isinstance(task, MotifDetectionTask)
+    task = load_run(fspath(path), unnamed=MotifDetectionTask).task
+    if not isinstance(task, MotifDetectionTask):
+        raise ValueError(
+            f"path: expected a checkpoint of MotifDetectionTask, got one of {type(task).__name__}: {fspath(path)}"
+        )
     if not isinstance(task.model, MotifDetector):
         raise ValueError(
             f"path: expected model_name 'attention', which has heads, got {task.model_name!r}: {fspath(path)}"

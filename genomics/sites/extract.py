@@ -2,8 +2,8 @@
 
 The windows round a head's peaks of largest weight (`genomics.sites.peaks`), each read on the strand that the head read,
 are counted column by column as they stand: nothing is realigned, and no motif is known to any step before the search in
-a database. A head may stand at a constant distance from its motif, for sites are aligned by the head; the windows have to
-be wide enough for it.
+a database. A head may stand at a constant distance from its motif, for sites are aligned by the head; the windows have
+to be wide enough for it.
 
 Three controls go the same way. `random_control` draws as many windows from the same sequences at random. The others are
 models, one that was not trained and one trained on shuffled labels, each given to `extract_motifs` like any other.

@@ -49,7 +49,8 @@ class Peaks:
     @property
     def heads(self) -> int:
         """H."""
-        return self.position.shape[1]
+        heads: int = self.position.shape[1]
+        return heads
 
 
 class Window(NamedTuple):

@@ -106,7 +106,7 @@ def test_errors_are_one_line(folder, capsys):
             genome,
             str(folder / "other.ckpt"),
             [],
-            "expected a checkpoint of MotifDetectionTask, got one of vision.Other",
+            "path: expected a task of a registered domain, got vision.Other",
         ),
         (genome, str(less), [], "model.bias is missing in the checkpoint"),
         (genome, ckpt, [], "--window: expected the length of the training sequences"),

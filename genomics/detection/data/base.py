@@ -45,8 +45,8 @@ class SequenceDataModule(LoadedDataModule[Loaded]):
         fresh: Draw the training part's shuffles anew in every epoch.
         motif: For the baseline that scans with known matrices, and for nothing else: a motif file, a JASPAR id
             (MA0095.2), or a list of ids. Of several the baseline takes the best on the validation part.
-        options: Of `core.training.LoadedDataModule`; `seed` is also that of the fresh shuffles, `split_seed` that of the
-            fixed ones.
+        options: Of `core.training.LoadedDataModule`; `seed` is also that of the fresh shuffles, `split_seed` that of
+            the fixed ones.
 
     Raises:
         ValueError: A number is out of range.
@@ -101,7 +101,7 @@ class SequenceDataModule(LoadedDataModule[Loaded]):
                 part = complete.with_shuffles(part, self.ratio, seed=self.split_seed * 3 + number)
             parts.append(part)
         self.whole = complete.sequences()
-        self.split = Split(*parts, groups=self.whole.groups)
+        self.split = Split(parts[0], parts[1], parts[2], groups=self.whole.groups)
         train, self.val_set, self.test_set = (
             SequenceDataset(self.whole, part) if len(part) else None for part in parts
         )

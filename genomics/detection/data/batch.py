@@ -24,7 +24,7 @@ class SequenceBatch(NamedTuple):
     x: torch.Tensor
     lengths: torch.Tensor
     label: torch.Tensor
-    index: torch.Tensor
+    index: torch.Tensor  # type: ignore[assignment]  # a field, not the method of tuples
 
 
 class Item(NamedTuple):
@@ -32,7 +32,7 @@ class Item(NamedTuple):
 
     sequence: str
     label: int
-    index: int
+    index: int  # type: ignore[assignment]  # a field, not the method of tuples
 
 
 class Sequences(NamedTuple):

@@ -107,7 +107,8 @@ class SequenceClassificationData(SequenceDataModule):
         self.paths = {name: Path(path).expanduser() for name, path in names.items() if path is not None}
         self.first, self.length, self.split_by, self.split_k = first, length, split, split_k
         self.val_chromosomes, self.test_chromosomes = val_chromosomes, test_chromosomes
-        self.rules = Rules(uracil=uracil, gaps=gaps, empty=empty, duplicates=duplicates)
+        choices: dict[str, Any] = {"uracil": uracil, "gaps": gaps, "empty": empty, "duplicates": duplicates}
+        self.rules = Rules(**choices)
         self._predicted: Sequences | None = None
 
     def setup(self, stage: str | None = None) -> None:

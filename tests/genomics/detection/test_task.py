@@ -156,7 +156,8 @@ def test_the_kmer_baseline_is_scikit_learns_regression(files):
 def test_given_negatives_are_what_the_regression_trains_on(tmp_path):
     a = write_fasta(tmp_path / "a.fa", ["A" * 30] * 20, "a")
     b = write_fasta(tmp_path / "b.fa", ["C" * 30] * 20, "b")
-    data = SequenceClassificationData(positives=str(a), negatives=str(b), split_k=32, val_fraction=0.0, test_fraction=0.0)
+    nothing_drawn = {"val_fraction": 0.0, "test_fraction": 0.0}
+    data = SequenceClassificationData(positives=str(a), negatives=str(b), split_k=32, **nothing_drawn)
     data.setup()
     data.test_set = data.plain_train_set
     result = kmer_regression(data, 4)

@@ -106,14 +106,8 @@ def test_every_epoch_has_its_own_shuffles_whatever_the_batches(peaks, workers):
             assert letters == parent == later[index, 1]
         else:
             assert pairs(letters) == pairs(parent) and letters != later[index, 0]
-    assert (
-        epoch(
-            ready(
-                SequenceClassificationData(train=str(peaks), seed=1, drop_last=False, val_fraction=0.2, test_fraction=0.2)
-            )
-        )
-        != a
-    )
+    options = {"drop_last": False, "val_fraction": 0.2, "test_fraction": 0.2}
+    assert epoch(ready(SequenceClassificationData(train=str(peaks), seed=1, **options))) != a
 
 
 def test_shuffles_that_are_not_fresh_and_more_of_them(peaks):
@@ -191,7 +185,8 @@ def test_by_chromosome(tmp_path):
 
 
 def test_first_length_and_prediction(tmp_path, peaks, labelled):
-    data = ready(SequenceClassificationData(train=str(peaks), test=str(labelled), first=20, length=10, val_fraction=0.2))
+    options = {"train": str(peaks), "test": str(labelled), "val_fraction": 0.2}
+    data = ready(SequenceClassificationData(**options, first=20, length=10))
     assert len(data.plain_train_set) + len(data.val_set) == 40
     whole = ready(SequenceClassificationData(train=str(peaks), test=str(labelled), val_fraction=0.2))
     assert data.whole.letters[0] == whole.whole.letters[0][15:25]
@@ -220,7 +215,8 @@ def test_errors_name_the_file_and_the_line(tmp_path):
     twice.write_text(">a\nACGTACGT\n>a\nGGTTGGCC\n>b\nACGTTGCA\n>c\nTTTTGCGC\n")
     with pytest.raises(SequenceFileError, match=r"twice\.fa:3: .*duplicates='allow'"):
         ready(SequenceClassificationData(train=str(twice)))
-    data = ready(SequenceClassificationData(train=str(twice), duplicates="allow", val_fraction=0.25, test_fraction=0.25))
+    quarters = {"val_fraction": 0.25, "test_fraction": 0.25}
+    data = ready(SequenceClassificationData(train=str(twice), duplicates="allow", **quarters))
     assert data.whole.names[:4] == ["a", "a", "b", "c"]
     mixed = write_deepbind(tmp_path / "mixed.seq.gz", ["ACGT"], ["TTTT"])
     negatives = write_fasta(tmp_path / "n.fa", ["ACGT"])
@@ -272,7 +268,8 @@ def motif_file(tmp_path):
 
 
 def test_planted_motifs_and_their_truth(motif_file):
-    data = ready(PlantedMotifsData(motif_file, positives=50, sites=[1, 2], val_fraction=0.2, test_fraction=0.2))
+    options = {"positives": 50, "sites": [1, 2], "val_fraction": 0.2, "test_fraction": 0.2}
+    data = ready(PlantedMotifsData(motif_file, **options))
     assert [m.id for m in data.planted] == [m.id for m in data.known_motifs()] == ["A", "B"]
     for part in (data.plain_train_set, data.val_set, data.test_set):
         for item, letters, label in zip(part.items, part.letters(), part.targets(), strict=True):
@@ -282,7 +279,7 @@ def test_planted_motifs_and_their_truth(motif_file):
                 found = letters[site.start : site.end]
                 assert len(found) == len(data.planted[site.motif]) and site.sequence == item
     assert [len(p) for p in (data.plain_train_set, data.val_set, data.test_set)] == [60, 20, 20]
-    again = ready(PlantedMotifsData(motif_file, positives=50, sites=[1, 2], val_fraction=0.2, test_fraction=0.2, seed=3))
+    again = ready(PlantedMotifsData(motif_file, **options, seed=3))
     other = ready(PlantedMotifsData(motif_file, positives=50, sites=[1, 2], data_seed=1))
     assert data.fingerprint() == again.fingerprint() != other.fingerprint()
 
