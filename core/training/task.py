@@ -57,6 +57,10 @@ class Task(L.LightningModule, AdaptsToData, ABC):
     """The data module that makes such batches from a user's own arrays, for that sentence."""
     known_by_data: ClassVar[tuple[str, ...]] = ()
     """Options that the data decide where they are None."""
+    former_options: ClassVar[Mapping[str, str]] = {}
+    """Former name -> name now: renamed options stay accepted, see `core.training.renamed`; None is not given."""
+    former: ClassVar[bool] = False
+    """Whether the class is only the former name of another one."""
 
     def __init__(
         self,

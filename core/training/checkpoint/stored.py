@@ -5,6 +5,7 @@ everything from its checkpoint; a typed option that differs is an error, since t
 the old one unseen. Every difference is said in one line.
 """
 
+import inspect
 from collections.abc import Iterator
 from typing import Any
 
@@ -35,31 +36,60 @@ class Stored:
         if task is not None and task != wanted:  # before anything that a checkpoint names is imported
             raise ValueError(f"ckpt_path: {path} is a checkpoint of {task}, but the model asked for is {wanted}")
 
-    def settle(self, model: Any, resume: bool) -> list[str]:
+    def settle(self, model: Any, resume: bool, task: type | None = None) -> list[str]:
         """Let typed options win over stored ones in `model` (changed in place); answer one note per difference.
+
+        Args:
+            model: The model's part of the configuration, with the checkpoint's laid over it.
+            resume: Whether the run goes on.
+            task: The model's class, whose `former_options` say which options were renamed.
 
         Raises:
             ValueError: a typed option differs from the run that is resumed.
         """
-        notes = []
+        notes: list[str] = []
         asked, used = self.asked.get("init_args") or {}, model.get("init_args")
+        former: dict[str, str] = dict(getattr(task, "former_options", {}))
         for key, stored in self.options.items():
-            wanted = asked.get(key, stored)
-            if _plain(wanted) == _plain(stored) or (wanted is None and key not in self.typed):
-                continue  # None: left open, as the configuration does with what the data decide
-            if key not in self.typed:
-                notes.append(
-                    f"note: model.{key} = {stored!r} from the checkpoint, not {wanted!r} from the configuration"
-                )
-            elif resume:
-                raise ValueError(
-                    f"model.{key}: the run that is resumed has {stored!r}, got {wanted!r}; leave the option out to "
-                    "resume, or --ckpt_path to start anew"
-                )
-            else:
-                used[key] = wanted
-                notes.append(f"note: model.{key} = {wanted!r} as typed, not {stored!r} from the checkpoint")
+            if key not in former and key not in former.values():
+                note = self._settle_one(key, stored, asked.get(key, stored), key in self.typed, resume)
+                notes += [] if note is None else [note]
+                if note is not None and key in self.typed:
+                    used[key] = asked.get(key)
+        for old, new in former.items():
+            note = self._settle_renamed({new: None, old: _default(task, old)}, asked, used, resume)
+            notes += [] if note is None else [note]
         return notes
+
+    def _settle_renamed(self, unset: dict[str, Any], asked: Any, used: Any, resume: bool) -> str | None:
+        """The same for an option with two names (now, formerly), each with its value where it is not given."""
+        stored_as = next(
+            (name for name in unset if self.options.get(name, unset[name]) != unset[name]), next(iter(unset))
+        )
+        typed_as = next((name for name in unset if name in self.typed), None)
+        given_as = next((name for name in unset if asked.get(name, unset[name]) != unset[name]), stored_as)
+        asked_as = typed_as or given_as
+        stored, wanted, note = self.options.get(stored_as), asked.get(asked_as), None
+        if asked_as == stored_as or typed_as is not None:  # under two names values may be written in two ways
+            note = self._settle_one(asked_as, stored, wanted, typed_as is not None, resume)
+        taken, value = (asked_as, wanted) if typed_as is not None and note is not None else (stored_as, stored)
+        for name in unset:
+            if name in used:
+                used[name] = value if name == taken else unset[name]
+        return note
+
+    def _settle_one(self, key: str, stored: Any, wanted: Any, typed: bool, resume: bool) -> str | None:
+        """The note on one option, or None where the two agree."""
+        if _plain(wanted) == _plain(stored) or (wanted is None and not typed):
+            return None  # None: left open, as the configuration does with what the data decide
+        if not typed:
+            return f"note: model.{key} = {stored!r} from the checkpoint, not {wanted!r} from the configuration"
+        if resume:
+            raise ValueError(
+                f"model.{key}: the run that is resumed has {stored!r}, got {wanted!r}; leave the option out to "
+                "resume, or --ckpt_path to start anew"
+            )
+        return f"note: model.{key} = {wanted!r} as typed, not {stored!r} from the checkpoint"
 
 
 def _typed(arguments: list[str]) -> Iterator[str]:
@@ -71,3 +101,9 @@ def _typed(arguments: list[str]) -> Iterator[str]:
 
 def _plain(value: Any) -> Any:
     return list(value) if isinstance(value, tuple) else value
+
+
+def _default(cls: type | None, option: str) -> Any:
+    """What an option is where it is not given."""
+    parameter = None if cls is None else inspect.signature(cls).parameters.get(option)
+    return None if parameter is None else parameter.default

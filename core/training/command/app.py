@@ -5,6 +5,7 @@ What is typed wins over what a checkpoint stores, that over configuration files,
 
 import logging
 import os
+import pkgutil
 import sys
 import warnings
 from argparse import ArgumentError
@@ -89,7 +90,8 @@ class SuiteCLI(LightningCLI):
         """Settle what the checkpoint and the options say differently."""
         if self.stored is not None and self.subcommand is not None:
             options = self.config[self.subcommand]
-            for note in self.stored.settle(options.model, resume=self.subcommand == "fit"):
+            task = pkgutil.resolve_name(options.model.class_path)
+            for note in self.stored.settle(options.model, resume=self.subcommand == "fit", task=task):
                 print(note, file=sys.stderr)
             if self.subcommand == "fit" and "loops" not in self.checkpoint:
                 raise ValueError(f"ckpt_path: {self.ckpt_path} holds weights alone: there is no run to resume")

@@ -32,6 +32,10 @@ class DataModule(L.LightningDataModule):
 
     licence: ClassVar[str] = ""
     source: ClassVar[str] = ""
+    former: ClassVar[bool] = False
+    """Whether the class is only the former name of another one."""
+    from_python: ClassVar[bool] = False
+    """Whether it takes arrays, which no configuration can hold: it is not for the command line."""
 
     def __init__(self, batch_size: int = 64, num_workers: int = 0, seed: int = 0, drop_last: bool = True) -> None:
         super().__init__()
@@ -49,7 +53,7 @@ class DataModule(L.LightningDataModule):
 
     def introduce(self) -> None:
         """Let the task take from the data what it must know: `setup` ends with this."""
-        task = None if self.trainer is None else self.trainer.lightning_module
+        task: object = None if self.trainer is None else self.trainer.lightning_module
         if isinstance(task, AdaptsToData):
             task.meet(self)
 

@@ -109,7 +109,7 @@ def test_without_validation_best_is_the_final_state(lightning, tmp_path: Path) -
 
 
 def test_a_run_that_fails_says_so(lightning, tmp_path: Path) -> None:
-    result = lightning("fit", "--trainer.callbacks+=tests.core.training.test_runs.Fails")
+    result = lightning("fit", "--trainer.callbacks+=tests.core.training.run.test_folder.Fails")
     assert result.status == 1 and result.err.rstrip().endswith("lightning: error: on purpose")
     folder = tmp_path / "runs/toy/version_0"
     assert read(folder / "environment.json")["status"] == "failed" and not (folder / "metrics.json").exists()
