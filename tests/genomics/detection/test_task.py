@@ -10,7 +10,7 @@ from sklearn.metrics import roc_auc_score
 
 from core.training.cli import main
 from genomics import MotifDetectionTask, PlantedMotifsData, SequenceClassificationData, best_scores
-from genomics.detection.baselines import kmer_regression, matrix_scan
+from genomics.detection.baselines import fit_baselines, kmer_regression, matrix_scan
 from genomics.detection.data.batch import Item, collate
 from genomics.detection.task import overlap
 from genomics.detector.model import top_site
@@ -267,3 +267,30 @@ def test_options_are_primitives():
     for made in (task(), SequenceClassificationData(train="a.fa"), PlantedMotifsData()):
         for value in made.hparams.values():
             assert isinstance(value, (int, float, str, bool, list, tuple, dict, type(None)))
+
+
+@pytest.mark.filterwarnings("ignore:.*does not have many workers")
+def test_a_loader_of_ones_own(tmp_path):
+    b = batch(labels=(1, 0, 1, 0), lengths=(20, 20, 15, 20))
+    model = task()
+    before = model.model.values.detach().clone()
+    fitted = trainer(tmp_path, max_epochs=1)
+    one, two = (torch.utils.data.DataLoader([b] * count, batch_size=None) for count in (1, 2))
+    fitted.fit(model, two, one)
+    assert not torch.equal(before, model.model.values) and int(model.training_length) == 0
+    (table,) = fitted.predict(model, one)
+    assert table["id"] == ["0", "1", "2", "3"] and table["probability"].shape == (4,)
+    assert model.baselines("test") == {}
+    expected = r"batch: MotifDetectionTask expected SequenceBatch\(x, lengths, label, index\), got list; genomics\.Seq"
+    with pytest.raises(TypeError, match=expected):
+        trainer(tmp_path, max_epochs=1).fit(task(), torch.utils.data.DataLoader([[b.x, b.label]], batch_size=None), one)
+    with pytest.raises(ValueError, match="positive_weight: expected a number without a SequenceDataModule"):
+        trainer(tmp_path, max_epochs=1).fit(task(positive_weight="balanced"), two, one)
+
+
+def test_baselines_are_chosen_by_name(files):
+    data = SequenceClassificationData(train=files[0], test=files[1])
+    data.setup()
+    (one,) = fit_baselines(data, ["logistic_6mers", "matrix_scan"])  # the data name no matrix
+    assert one.name == "logistic_6mers" and one.metrics() == kmer_regression(data, 6).metrics()
+    assert fit_baselines(data, []) == []
