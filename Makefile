@@ -20,8 +20,10 @@ help: ## Show what can be made
 demo: $(STAMP) ## Train a Vision Transformer on embedded images, print its metrics and draw its pictures
 	$(PY) demos/vision_classification.py $(DEMO_ARGS)
 
+# One worker a core, each with one thread; the tests of a file stay together. PYTEST_ARGS="-n 0" runs them in one process.
+test: export OMP_NUM_THREADS = 1
 test: $(STAMP) ## Run the tests; PYTEST_ARGS="-k masks -x" narrows them
-	$(PY) -m pytest $(PYTEST_ARGS)
+	$(PY) -m pytest -n auto --dist loadfile $(PYTEST_ARGS)
 
 lint: $(STAMP) ## Run the linters: ruff, ruff's formatter, mypy
 	$(PY) -m ruff check .

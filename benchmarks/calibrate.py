@@ -6,8 +6,8 @@ Training steps of `core.attend` in float32 over lengths, batches and head sizes.
 
     seconds = call + flops * flop + cells * cell + entries * entry
 
-is fitted to the relative error by non-negative least squares. `--write` puts the rates into core/rates.py. Then, on
-problems that the fit has not seen, the time of what "auto" takes is divided by that of the fastest backend.
+is fitted to the relative error by non-negative least squares. `--write` puts the rates into core/engine/rates.py. Then,
+on problems that the fit has not seen, the time of what "auto" takes is divided by that of the fastest backend.
 """
 
 import argparse
@@ -24,11 +24,9 @@ from scipy.optimize import nnls
 import core
 from core import biases, masks
 from core.backends import BACKENDS
-from core.engine import rates
-from core.engine.cost import Cost
-from core.engine.rates import Rates
+from core.engine import RATES, Cost, Rates
 
-PAGE = Path(core.__file__).parent / "rates.py"
+PAGE = Path(core.__file__).parent / "engine" / "rates.py"
 Problem = tuple[tuple[torch.Tensor, ...], dict[str, Any]]
 
 
@@ -119,9 +117,9 @@ def fit(points: list[tuple[Cost, float]]) -> tuple[Rates, float]:
 
 
 def write(found: dict[str, Rates]) -> None:
-    """Put the rates into core/rates.py; what stands above them stays, and so do routes that were not measured."""
+    """Put the rates into core/engine/rates.py; what stands above them and routes that were not measured stay."""
     head = PAGE.read_text(encoding="utf-8").split("RATES = {")[0]
-    every = rates.RATES | found
+    every = RATES | found
     lines = [
         f'    "{k}": Rates(call={r.call:.2e}, flop={r.flop:.2e}, cell={r.cell:.2e}, entry={r.entry:.2e}),\n'
         for k, r in every.items()
@@ -153,7 +151,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--write", action="store_true", help="put the rates into core/rates.py")
+    parser.add_argument("--write", action="store_true", help="put the rates into core/engine/rates.py")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     torch.manual_seed(0)
@@ -168,7 +166,7 @@ def main() -> None:
         print(f"| {route} | {numbers} | {error:.0%} |", flush=True)
     if arguments.write:
         write(found)
-    rates.RATES.update(found)
+    RATES.update(found)
     regret(arguments.rounds)
     unknown = {b.NAME for b in BACKENDS.values()} - {route.split(" ")[0] for route in found} - {"flex"}
     if unknown:

@@ -17,7 +17,7 @@ import torch
 from torch import nn
 
 from core.analysis.capture import capture
-from vision.vit.model import VisionTransformer
+from vision.vit import VisionTransformer
 
 SIZE, PATCH, FEATURES, LAYERS, HEADS, BATCH = 224, 16, 192, 12, 3, 8
 BAR = 1.3

@@ -16,9 +16,9 @@ import numpy as np
 import sklearn
 from sklearn.metrics import average_precision_score, brier_score_loss, roc_auc_score
 
-from core.training.pages import rewrite
+from core.training import rewrite
 from timeseries import EventDataModule, Nafld, PhysioNet2012
-from timeseries.ehr.baselines.tabular import TabularBaselines
+from timeseries.ehr.baselines import TabularBaselines
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "events.md"
 

@@ -16,31 +16,29 @@ that is complete is not trained again. The table is written to --out as chip.md;
 """
 
 import argparse
-import json
 import platform
 import statistics
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import lightning
 import numpy as np
 import sklearn
 import torch
 import yaml
-from sklearn.metrics import average_precision_score, roc_auc_score
+from detection.rows import Row, judged, model_row, table
+from sklearn.metrics import roc_auc_score
 
 from core import __version__
-from core.training.files import replacing, write_text
-from core.training.pages import rewrite
-from genomics import MotifDetectionTask, PlantedMotifsData, SequenceClassificationData
-from genomics.detection.baselines import kmer_regression, matrix_scan
-from genomics.detection.data.batch import SequenceDataset, collate
+from core.training import rewrite, write_text
+from genomics import PlantedMotifsData, SequenceClassificationData
+from genomics.detection import kmer_regression, matrix_scan
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "demos"))
-import _motif_runs as runs  # noqa: E402  # shared with the demos
+from motif_detection import runs  # noqa: E402  # shared with the demos
 
 CONFIG = ROOT / "configs" / "genomics" / "chip.yaml"
 PAGE = ROOT / "docs" / "genomics.md"
@@ -56,30 +54,6 @@ ARCHITECTURES: dict[str, tuple[str, dict[str, str]]] = {
 """What is trained: a name, and what changes in the configuration. The CNN with one block has as many parameters as the
 configuration's detector, the one with two (`MotifCNN` with its own sizes) as many as `MotifDetector` with its own."""
 OURS = ("attention", "block")
-
-
-class Row(NamedTuple):
-    """One method on one factor, with one seed.
-
-    Args:
-        val: AUROC on the validation part; nan where it is not measured.
-        auroc, auprc: On the whole test part.
-        apart: AUROC without the test peaks that share 24 letters with training or validation.
-        minutes: CPU time of training; 0 for the baselines.
-        score, target: Of the test part, (n,).
-    """
-
-    factor: str
-    method: str
-    seed: int
-    parameters: int
-    val: float
-    auroc: float
-    auprc: float
-    apart: float
-    minutes: float
-    score: np.ndarray
-    target: np.ndarray
 
 
 def data_of(factor: str, folder: Path) -> SequenceClassificationData:
@@ -106,52 +80,6 @@ def train(factor: str, architecture: str, seed: int, folder: Path, out: Path, ex
     return runs.train_once(CONFIG, run_folder(out, factor, architecture, seed), seed, [*options, *extra])
 
 
-def scores(task: MotifDetectionTask, part: SequenceDataset) -> np.ndarray:
-    """Logits of a part."""
-    found = []
-    with torch.no_grad():
-        for start in range(0, len(part), 256):
-            batch = collate([part[k] for k in range(start, min(start + 256, len(part)))])
-            found.append(task(batch.x, batch.lengths))
-    return torch.cat(found).numpy()
-
-
-def judged(factor: str, method: str, score: np.ndarray, data: SequenceClassificationData, **fields: Any) -> Row:
-    """A row from the scores of the test part."""
-    target = data.test_set.targets()
-    kept = ~(data.seen(data.test_set) & (target == 1))
-    return Row(
-        factor,
-        method,
-        auroc=float(roc_auc_score(target, score)),
-        auprc=float(average_precision_score(target, score)),
-        apart=float(roc_auc_score(target[kept], score[kept])),
-        score=score,
-        target=target,
-        **fields,
-    )
-
-
-def model_row(path: Path, factor: str, name: str, seed: int, data: SequenceClassificationData) -> Row:
-    """Score best.ckpt of a run, and keep the scores beside it."""
-    task = MotifDetectionTask.load_from_checkpoint(path / "best.ckpt", map_location="cpu", weights_only=True).eval()
-    val, test = scores(task, data.val_set), scores(task, data.test_set)
-    names = data.names_of(torch.from_numpy(data.test_set.items))
-    with replacing(path / "scores.csv") as temporary:
-        lines = [f"{n},{t},{s:.6f}" for n, t, s in zip(names, data.test_set.targets(), test, strict=True)]
-        temporary.write_text("id,label,logit\n" + "\n".join(lines) + "\n", encoding="utf-8")
-    return judged(
-        factor,
-        name,
-        test,
-        data,
-        seed=seed,
-        parameters=sum(p.numel() for p in task.model.parameters()),
-        val=float(roc_auc_score(data.val_set.targets(), val)),
-        minutes=json.loads((path / "cpu_minutes.json").read_text("utf-8")),
-    )
-
-
 def baseline_rows(factor: str, data: SequenceClassificationData) -> list[Row]:
     """k-mer regressions and the matrix."""
     rows = []
@@ -163,28 +91,6 @@ def baseline_rows(factor: str, data: SequenceClassificationData) -> list[Row]:
         nothing: dict[str, Any] = {"seed": 0, "parameters": 0, "val": result.validation, "minutes": 0.0}
         rows.append(judged(factor, name, result.score, data, **nothing))
     return rows
-
-
-def table(rows: list[Row]) -> str:
-    """Mean and standard deviation over seeds, one block of lines per factor."""
-    head = ("factor", "method", "parameters", "seeds", "validation AUROC")
-    head += ("test AUROC", "without overlap", "test AUPRC", "CPU min")
-    lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
-    for factor in dict.fromkeys(row.factor for row in rows):
-        for method in dict.fromkeys(row.method for row in rows if row.factor == factor):
-            own = [row for row in rows if (row.factor, row.method) == (factor, method)]
-            cells = [spread([getattr(row, name) for row in own]) for name in ("val", "auroc", "apart", "auprc")]
-            parameters = f"{own[0].parameters:,}" if own[0].parameters else "-"
-            seeds = len(own) if own[0].parameters else "-"
-            minutes = f"{statistics.mean(row.minutes for row in own):.1f}" if own[0].parameters else "-"
-            lines.append(f"| {factor} | {method} | {parameters} | {seeds} | {' | '.join(cells)} | {minutes} |")
-    return "\n".join(lines)
-
-
-def spread(values: list[float]) -> str:
-    """Mean ± standard deviation, four digits."""
-    deviation = f" ± {statistics.stdev(values):.4f}" if len(values) > 1 else ""
-    return f"{statistics.mean(values):.4f}{deviation}"
 
 
 def verdict(rows: list[Row]) -> str:

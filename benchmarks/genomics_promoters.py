@@ -15,20 +15,24 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-import genomics_chip as chip
 import numpy as np
 import torch
 import yaml
+from detection.rows import judged, model_row, table
 
 from core import __version__
-from core.training.files import write_text
-from core.training.pages import rewrite
-from genomics import SequenceClassificationData
-from genomics.detection.baselines import kmer_regression
+from core.training import rewrite, write_text
+from genomics import PlantedMotifsData, SequenceClassificationData
+from genomics.detection import kmer_regression
 from genomics.sequences import Rules, read_sequences
 
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT / "demos"))
+from motif_detection import runs  # noqa: E402  # shared with the demos
+
 ARCHITECTURES = {"attention": "attention, pooling heads", "cnn": "CNN"}
-CONFIG = chip.ROOT / "configs" / "genomics" / "promoters.yaml"
+PAGE = ROOT / "docs" / "genomics.md"
+CONFIG = ROOT / "configs" / "genomics" / "promoters.yaml"
 
 
 def parted(path: Path, prefix: str, folder: Path) -> tuple[Path, Path]:
@@ -55,12 +59,12 @@ def train(files: tuple[Path, Path], architecture: str, seed: int, out: Path, ext
     """Train by the configuration, unless that was done; answer the run's folder."""
     options = ["--data.positives", str(files[0]), "--data.negatives", str(files[1]), "--data.duplicates", "allow"]
     options += ["--model.model_name", architecture, "--model.baselines", "[]"]
-    return chip.runs.train_once(CONFIG, out / f"{architecture}_seed{seed}", seed, [*options, *extra])
+    return runs.train_once(CONFIG, out / f"{architecture}_seed{seed}", seed, [*options, *extra])
 
 
 def small(folder: Path) -> tuple[Path, Path]:
     """Files of planted sites and of shuffles, for --fast."""
-    data = chip.PlantedMotifsData("MA0095.2", positives=200, sites=(1, 1))
+    data = PlantedMotifsData("MA0095.2", positives=200, sites=(1, 1))
     data.setup()
     texts = {1: "", 0: ""}
     for name, letters, label in zip(data.whole.names, data.whole.letters, data.whole.labels, strict=True):
@@ -105,23 +109,23 @@ def main() -> int:
         for architecture in options.architectures:
             for seed in range(seeds):
                 path = train(files, architecture, seed, out, extra)
-                rows.append(chip.model_row(path, "promoters", ARCHITECTURES[architecture], seed, data))
+                rows.append(model_row(path, "promoters", ARCHITECTURES[architecture], seed, data))
         for k in (4, 6):
             result = kmer_regression(data, k)
             nothing: dict[str, Any] = {"seed": 0, "parameters": 0, "val": result.validation, "minutes": 0.0}
-            rows.append(chip.judged("promoters", f"{k}-mer regression", result.score, data, **nothing))
+            rows.append(judged("promoters", f"{k}-mer regression", result.score, data, **nothing))
         lengths = np.array([len(letters) for letters in data.whole.letters])
         used = f"attention-suite {__version__}, torch {torch.__version__}, {options.threads} threads, {seeds} seed(s)"
         text = (
             f"{used}. Data: {data.fingerprint()[:23]}, {lengths.min()} to {lengths.max()} bp; {data.describe_split()}."
-            f"\n\n{chip.table(rows)}"
+            f"\n\n{table(rows)}"
         )
         print(text)
         write_text(out / "promoters.md", text + "\n")
         if options.fast:
             print("\n--fast: one epoch on small planted data; these numbers show that it runs, not how good it is")
         elif options.docs:
-            rewrite(chip.PAGE, "promoters", text)
+            rewrite(PAGE, "promoters", text)
     return 0
 
 

@@ -27,12 +27,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from genomics.detection.checkpoint import load_detector
-from genomics.detection.data.planting import background, transition_matrix
-from genomics.detector.model import MotifDetector
+from genomics.detection import load_detector
+from genomics.detection.data import background, transition_matrix
+from genomics.detector import MotifDetector
+from genomics.sequences import read_deepbind
 from genomics.sequences.fasta_windows import fasta_windows
-from genomics.sequences.readers import read_deepbind
-from genomics.sites.genome_scan import cores, judge, scan_fasta
+from genomics.sites import cores, judge, scan_fasta
 
 BAR = 200.0
 """kb/s on two cores."""

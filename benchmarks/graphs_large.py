@@ -27,7 +27,7 @@ from torch_geometric.data import Data
 
 import graphs
 from core import __version__
-from graphs.layers.structure import in_degree
+from graphs.layers import in_degree
 
 DEGREE, FEATURES, CLASSES, BATCH, FANOUTS = 10, 64, 8, 512, (10, 10)
 NAMES = ("TransformerConv, full-batch", "ours, full-batch", "ours, sampled")

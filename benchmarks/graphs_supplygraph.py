@@ -22,14 +22,15 @@ import torch
 import yaml
 from lightning.pytorch.callbacks import ModelCheckpoint
 
-from core.training.pages import rewrite
+from core.training import rewrite
 from graphs import DemandForecastTask, SupplyGraphData
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "demos"))
-from _graphs import mean_sd, table, versions  # noqa: E402  # shared with the demos
+from reporting.tables import mean_sd, table, versions  # noqa: E402  # shared with the demos
 
 PAGE = ROOT / "docs" / "supply-chains.md"
+TITLES = {"lag_1": "lag 1", "training_mean": "training mean", "ridge": "ridge"}
 CONFIG = yaml.safe_load((ROOT / "configs" / "graphs" / "supplygraph.yaml").read_text("utf-8"))
 
 
@@ -76,7 +77,7 @@ def main() -> None:
     _, _, data, task = runs[-1]
     validation, test = task.baselines("val"), task.baselines("test")
     for name in test:
-        rows.append([name, f"{validation[name]['val/rmse']:.3f}", f"{test[name]['test/rmse']:.3f}"])
+        rows.append([TITLES[name], f"{validation[name]['val/rmse']:.3f}", f"{test[name]['test/rmse']:.3f}"])
     text = (
         f"{arguments.series}, the next day, {len(data.whole.names)} products, {len(data.days('train'))} training days, "
         f"{len(data.days('val'))} to choose on, {len(data.days('test'))} for the test; error in deviations, mean ± sd "

@@ -16,10 +16,7 @@ from collections.abc import Callable
 import numpy as np
 from Bio.Seq import Seq
 
-from genomics.motifs.comparing import MotifDatabase
-from genomics.motifs.files import jaspar, read_motifs
-from genomics.motifs.matrices import Motif
-from genomics.motifs.scanning import scan
+from genomics.motifs import Motif, MotifDatabase, jaspar, read_motifs, scan
 
 TOMTOM = {
     "bab1_FlyReg": (0, "-", 0.000286511),

@@ -24,14 +24,19 @@ import sklearn
 import torch
 
 from core import __version__
-from core.training.pages import rewrite
+from core.training import rewrite
 from timeseries import PhysioNet2012
-from timeseries.ehr.baselines.tabular import TabularBaselines
-from timeseries.ehr.recipe import pretrain, read_recipe, train
-from timeseries.probabilities.evaluation import binary_scores, difference_intervals, logit, score_intervals
-from timeseries.probabilities.outcomes import Outcome
-from timeseries.probabilities.recalibration import fit_temperature
-from timeseries.probabilities.report import markdown
+from timeseries.ehr import pretrain, read_recipe, train
+from timeseries.ehr.baselines import TabularBaselines
+from timeseries.probabilities import (
+    Outcome,
+    binary_scores,
+    difference_intervals,
+    fit_temperature,
+    logit,
+    markdown,
+    score_intervals,
+)
 
 ROOT = Path(__file__).resolve().parent.parent
 CONFIG = ROOT / "configs" / "timeseries" / "physionet2012.yaml"

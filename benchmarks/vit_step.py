@@ -19,7 +19,7 @@ from timm.models.vision_transformer import VisionTransformer as TimmTransformer
 from torch import nn
 from torch.nn import functional as F
 
-from vision.vit.model import VisionTransformer
+from vision.vit import VisionTransformer
 
 SHAPES = {
     "digits (8 px, patch 2, 64 x 4)": (8, 2, 64, 4, 4, 64),

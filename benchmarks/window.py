@@ -23,8 +23,7 @@ from torch import Tensor
 
 import core
 from core import biases, masks
-from core.backends.banded import band, banded
-from core.backends.banded import blocks as band_blocks
+from core.backends.banded import band, banded, blocks
 
 try:
     from local_attention import LocalAttention
@@ -62,12 +61,12 @@ def ours(**arguments: object) -> Callable[..., Tensor]:
 @contextmanager
 def by_tiles(rows: int) -> Iterator[None]:
     """Let the tile engine do what the kernel would."""
-    old = banded._kernel_can, band.TILE
-    banded._kernel_can, band.TILE = (lambda p: False), band.TILE._replace(rows=rows)
+    old = banded.kernel_can, band.TILE
+    banded.kernel_can, band.TILE = (lambda p: False), band.TILE._replace(rows=rows)
     try:
         yield
     finally:
-        banded._kernel_can, band.TILE = old
+        banded.kernel_can, band.TILE = old
 
 
 def tiled(rows: int) -> Callable[..., Tensor]:
@@ -183,7 +182,7 @@ def main() -> int:
         exact_windowsize=True,
         use_rotary_pos_emb=False,
     )
-    rows = band_blocks.ROWS
+    rows = blocks.ROWS
     needed = (2 * SIDE + 1) / (2 * SIDE + rows)
     print(f"torch {torch.__version__}, {platform.machine()}, {arguments.threads} threads, {arguments.rounds} rounds\n")
     qkv = {L: inputs(L) for L in arguments.lengths}

@@ -7,11 +7,11 @@
 from importlib import import_module
 from types import ModuleType
 
-from . import biases, layers, masks, positions, scores
+from . import biases, extras, layers, masks, positions, scores
 from ._version import __version__
 from .attend import Plan, attend, plan
 from .engine.problem import AttentionOutput
-from .fusion import GatedFusion
+from .fusion import FusionOutput, GatedFusion
 from .layers import (
     MLP,
     AlibiBias,
@@ -45,6 +45,7 @@ __all__ = [
     "EdgeFeatureBias",
     "Encoder",
     "EncoderOutput",
+    "FusionOutput",
     "GatedFusion",
     "HybridBlock",
     "LocalConvolution",
@@ -61,6 +62,7 @@ __all__ = [
     "analysis",
     "attend",
     "biases",
+    "extras",
     "layers",
     "masks",
     "plan",

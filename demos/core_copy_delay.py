@@ -31,7 +31,7 @@ import torch
 from torch import Tensor, nn
 
 import core
-from core.analysis.heads.distance import gradient_by_distance
+from core.analysis.heads import gradient_by_distance
 from core.positions import SinusoidalPositions
 
 SYMBOLS, BLANK, CUE = 8, 8, 9

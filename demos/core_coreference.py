@@ -20,9 +20,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from _gap import FIRST, NEITHER, SECOND, Item, Score, counted, embedded, gap_score, nearest, read_gap, titled
-from _language import PAD, UNKNOWN, Vocabulary, fingerprint, mean_sd, versions
-from _resolver import DEPTH, HEADS, Batch, Resolver, batches_of
+from language.gap import FIRST, NEITHER, SECOND, Item, Score, counted, embedded, gap_score, nearest, read_gap, titled
+from language.resolver import DEPTH, HEADS, Batch, Resolver, batches_of
+from language.words import PAD, UNKNOWN, Vocabulary, fingerprint, mean_sd, versions
 from torch import Tensor
 
 DROPPED, RATE, MINIMUM = 0.1, 2e-3, 3  # words made <unknown>; of AdamW; occurrences of a known word
@@ -204,8 +204,8 @@ def main() -> None:
         print("data: GAP (Webster et al., TACL 2018), development and validation files; Apache-2.0")
     else:
         development, test = embedded(400, seed=1), embedded(100, seed=2)
-        print("data: generated texts of demos/_gap.py (MIT, as the suite); their templates are shared by all parts,")
-        print("so the numbers say that the demo runs and nothing about coreference: give --gap and --gap-validation")
+        print("data: generated texts of demos/language/gap.py (MIT, as the suite); their templates are shared by all")
+        print("parts, so the numbers say that it runs and nothing about coreference: give --gap, --gap-validation")
     if arguments.fast:
         development, test = development[:200], test[:60]
     seeds, epochs = (1, 2) if arguments.fast else (3, 10)

@@ -25,11 +25,17 @@ from torch import Tensor, nn
 
 import core
 import vision
+from core.analysis.faithfulness import (
+    FaithfulnessReport,
+    Patches,
+    PlantedModel,
+    Positions,
+    call_planted,
+    planted_items,
+    rewritten,
+    uniform_weights,
+)
 from core.analysis.faithfulness.faithfulness import faithfulness
-from core.analysis.faithfulness.intervention import rewritten, uniform_weights
-from core.analysis.faithfulness.planted import PlantedModel, call_planted, planted_items
-from core.analysis.faithfulness.report import FaithfulnessReport
-from core.analysis.faithfulness.units import Patches, Positions
 
 PATCH = 2
 LAYER = "blocks.3.attention"

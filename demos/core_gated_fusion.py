@@ -26,7 +26,7 @@ import torch
 from torch import Tensor, nn
 
 import core
-from core.fusion import FusionOutput, GatedFusion
+from core import FusionOutput, GatedFusion
 
 SOURCES, CLASSES, GROUPS, PATTERN, TOKENS = 3, 4, 2, 4, 8
 CUES = GROUPS

@@ -19,8 +19,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import _hijacking as systems
 import torch
+from hijacking import systems
 
 import core
 from core import robust
@@ -213,10 +213,11 @@ def one_seed(system: str, defence: str, seed: int, fast: bool) -> tuple[Result, 
     torch.manual_seed(seed)
     if system == "events":
         parts, model = systems.event_data(seed), systems.Events(defence)
-        most = 1024 if fast else None
-        systems.train(model, systems.Split(parts.train.x[:most], parts.train.y[:most]), seed, epochs)
+        parts = parts.first(128) if fast else parts
+        systems.train(model, parts.train, seed, epochs)
         return attack_events(model, parts, seed, fast), {}
     parts, data = systems.digits_data()
+    parts = parts.first(128) if fast else parts
     model = systems.Digits(defence, data.mean, data.std)
     systems.train(model, parts.train, seed, epochs, data.affine)
     return attack_digits(model, parts, seed, fast), wrapped(model, parts) if defence == "plain" else {}
@@ -225,9 +226,7 @@ def one_seed(system: str, defence: str, seed: int, fast: bool) -> tuple[Result, 
 def main() -> None:
     """Run the demo."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument(
-        "--fast", action="store_true", help="one seed, hardly trained: shows that it runs, not how well"
-    )
+    parser.add_argument("--fast", action="store_true", help="one seed, few items: shows that it runs, not how well")
     parser.add_argument("--out", type=Path, default=Path("runs/demo_hijacking"), help="folder of the picture")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
@@ -243,7 +242,7 @@ def main() -> None:
     print_tables(results, costs)
     print(f"{time.process_time() - start:.0f} s of processor time")
     if arguments.fast:
-        print("--fast: hardly trained; these numbers show that it runs, not how good it is")
+        print("--fast: few items, hardly trained; these numbers show that it runs, not how good it is")
     path = arguments.out / "hijacking.png"
     plot(results, path)
     print(f"saved {path}")

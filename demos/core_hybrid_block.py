@@ -34,6 +34,7 @@ DIM, HEADS, KERNEL, DEPTH = 32, 4, 7, 2
 KINDS = ("hybrid", "convolution alone", "attention alone", "attention + rotary")
 RATES = (0.003, 0.01)
 BATCH, CHECK_EVERY, VALIDATED, TESTED = 32, 25, 256, 2048
+FEW = 256  # tested with --fast
 
 
 class Examples(NamedTuple):
@@ -52,6 +53,7 @@ class Run(NamedTuple):
     rate: float
     seed: int
     steps: int
+    tested: int
 
 
 class Scores(NamedTuple):
@@ -185,7 +187,7 @@ def train(run: Run) -> Result:
         if step % CHECK_EVERY == 0 or step == run.steps:
             curve.append((step, test(model, VALIDATED, seed=1)))
     weights = profile(model) if run.kind == "hybrid" else []
-    return Result(run, test(model, TESTED, seed=2), curve, weights)
+    return Result(run, test(model, run.tested, seed=2), curve, weights)
 
 
 def summary(values: list[float]) -> str:
@@ -231,16 +233,18 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/core_hybrid_block"), help="folder of the picture")
     parser.add_argument("--steps", type=int, default=150, help="training steps of each model")
     arguments = parser.parse_args()
-    seeds, steps = (1, 20) if arguments.fast else (3, arguments.steps)
-    print(f"attention-suite {core.__version__}, torch {torch.__version__}, 2 processes of 1 thread")
+    seeds, steps, tested = (1, 8, FEW) if arguments.fast else (3, arguments.steps, TESTED)
+    workers = 1 if arguments.fast else 2  # each imports torch
+    print(f"attention-suite {core.__version__}, torch {torch.__version__}, {workers} process(es) of 1 thread")
     print(f"drawn data, seeds 0..{seeds - 1}, {steps} steps of {BATCH} sequences of {LENGTH} letters, chance 0.25")
     start = time.perf_counter()
-    with ProcessPoolExecutor(2, mp_context=multiprocessing.get_context("spawn")) as pool:
-        sweep = list(pool.map(train, [Run(kind, rate, 999, steps) for kind in KINDS for rate in RATES]))
+    with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
+        sweep = list(pool.map(train, [Run(kind, rate, 999, steps, tested) for kind in KINDS for rate in RATES]))
         losses = {(r.run.kind, r.run.rate): r.curve[-1][1].loss for r in sweep}
         best = {kind: min(RATES, key=lambda rate: losses[kind, rate]) for kind in KINDS}
         found: dict[str, list[Result]] = {kind: [] for kind in KINDS}
-        for result in pool.map(train, [Run(kind, best[kind], seed, steps) for kind in KINDS for seed in range(seeds)]):
+        again = [Run(kind, best[kind], seed, steps, tested) for kind in KINDS for seed in range(seeds)]
+        for result in pool.map(train, again):
             found[result.run.kind].append(result)
     print(
         "\n| block | parameters | "

@@ -247,7 +247,7 @@ def main() -> None:
     import sklearn
     from sklearn.datasets import load_diabetes
 
-    from core.training.data.module import hash_arrays
+    from core.training.data import hash_arrays
 
     data = load_diabetes(scaled=False)
     assert tuple(data.feature_names) == ALL

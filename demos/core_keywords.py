@@ -24,13 +24,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from _keyphrases import Document, embedded, read_keyphrases, textrank
-from _language import MASK, PAD, TextEncoder, Vocabulary, fingerprint, pad, versions
-from _ranking import SENTENCES, TOP, Ranking, Scores, average, evaluate, interval, summary
+from language.keyphrases import Document, embedded, read_keyphrases, textrank
+from language.ranking import SENTENCES, TOP, Ranking, Scores, average, evaluate, interval, summary
+from language.words import MASK, PAD, TextEncoder, Vocabulary, fingerprint, pad, versions
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from core.analysis.heads.keywords import HeadFocus, head_focus, keyword_scores, token_scores
+from core.analysis.heads import HeadFocus, head_focus, keyword_scores, token_scores
 
 DIM, DEPTH, HEADS = 64, 2, 4
 FOCUSED = DEPTH * HEADS // 4  # heads taken
@@ -202,8 +202,9 @@ def main() -> None:
         print(fingerprint([arguments.semeval]))
     else:
         documents = embedded()
-        print("data: twelve texts of demos/_keyphrases.py (MIT, as the suite): the numbers say that the demo runs and")
-        print("nothing about quality: give --semeval\n" + fingerprint(texts=[" ".join(d.words) for d in documents]))
+        print("data: twelve texts of demos/language/keyphrases.py (MIT, as the suite): the numbers say that the demo")
+        print("runs and nothing about quality: give --semeval")
+        print(fingerprint(texts=[" ".join(d.words) for d in documents]))
     random.Random(0).shuffle(documents)
     fifth = len(documents) // 5
     test, choice, training = documents[:fifth], documents[fifth : 2 * fifth], documents[2 * fifth :]

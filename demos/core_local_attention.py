@@ -27,7 +27,7 @@ import torch.nn.functional as F
 
 import core
 from core import masks
-from core.analysis.heads.distance import DistanceGradient, gradient_by_distance
+from core.analysis.heads import DistanceGradient, gradient_by_distance
 
 HEADS, HEAD_DIM = 2, 32
 GLOBALS = torch.arange(8)

@@ -236,7 +236,9 @@ def main() -> None:
     jobs += [Job("encoder", depth, route) for route in ("keep", "checkpoint") for depth in depths]
     os.environ["MALLOC_MMAP_THRESHOLD_"] = "65536"  # glibc gives back at once what is freed: the peak is what is held
     context = multiprocessing.get_context("forkserver")  # each measurement has a process of its own, with torch loaded
-    context.set_forkserver_preload(["torch", "core"])
+    context.set_forkserver_preload(
+        ["torch", "torch._dynamo", "core"]
+    )  # the second takes 1 s, and some steps ask for it
     curves: Curves = {}
     backends: dict[str, str] = {}
     with ProcessPoolExecutor(2, mp_context=context, max_tasks_per_child=1) as pool:

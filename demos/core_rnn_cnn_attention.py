@@ -32,7 +32,7 @@ from torch import Tensor, nn
 
 import core
 from core import masks
-from core.analysis.heads.distance import gradient_by_distance
+from core.analysis.heads import gradient_by_distance
 
 WIDTH, HEADS, KERNEL, WINDOW = 64, 4, 3, 128
 CHECKED = 256  # length at which the reach is measured

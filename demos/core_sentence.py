@@ -22,9 +22,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from _language import MASK, PAD, UNKNOWN, TextEncoder, Vocabulary, fingerprint, mean_sd, pad, versions
-from _sentences import TEST_SETS, TOPICS, Sentence, adjective_of, draw_bank, draw_it, draw_plain, minimal_pairs
-from _word_baselines import Baselines
+from language.sentences import TEST_SETS, TOPICS, Sentence, adjective_of, draw_bank, draw_it, draw_plain, minimal_pairs
+from language.word_baselines import Baselines
+from language.words import MASK, PAD, UNKNOWN, TextEncoder, Vocabulary, fingerprint, mean_sd, pad, versions
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
@@ -266,7 +266,7 @@ def main() -> None:
     corpus = Corpus.draw(1500 if arguments.fast else 8000, seed=5)
     vocabulary = Vocabulary(corpus.texts())
     print(versions("scikit-learn", "scipy") + ", 1 thread")
-    print("data: sentences drawn from the templates of demos/_sentences.py (MIT, as the suite); no other text")
+    print("data: sentences drawn from the templates of demos/language/sentences.py (MIT, as the suite); no other text")
     print(f"{len(vocabulary)} words, {fingerprint(texts=[' '.join(words) for words in corpus.texts()])}")
     print(f"seeds 0..{seeds - 1}, {steps} steps of 96 sentences; {count} test sentences a row, the same for all\n")
 

@@ -28,11 +28,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import _motif_runs as runs
 import lightning
 import numpy as np
 import torch
-from _motif_tables import (
+from motif_detection import runs
+from motif_detection.tables import (
     Rows,
     agreement_table,
     best_named,
@@ -45,21 +45,30 @@ from _motif_tables import (
 from sklearn.metrics import roc_auc_score
 
 from core import __version__
-from core.training.files import write_text
-from core.training.pages import rewrite
-from genomics.detection.baselines import kmer_regression, matrix_scan
-from genomics.detection.data.planting import transition_matrix
-from genomics.motifs.comparing import MotifDatabase
-from genomics.motifs.files import jaspar, write_motifs
-from genomics.motifs.scanning import scan
-from genomics.motifs.site_model import SiteModel
-from genomics.sites.calling import call_sites, sites_of_model
-from genomics.sites.extract import HeadMotif, Recipe, extract_motifs, random_control
-from genomics.sites.extract_report import draw_heads, heads_table, write_heads
-from genomics.sites.mutagenesis import HeadEffect, mutate_sites, site_profile
-from genomics.sites.peaks import find_peaks
-from genomics.sites.records import Site, agreement, write_sites
-from genomics.sites.refining import Refined, refine
+from core.training import rewrite, write_text
+from genomics.detection import kmer_regression, matrix_scan
+from genomics.detection.data import transition_matrix
+from genomics.motifs import MotifDatabase, SiteModel, jaspar, scan, write_motifs
+from genomics.sites import (
+    HeadEffect,
+    HeadMotif,
+    Recipe,
+    Refined,
+    Site,
+    agreement,
+    call_sites,
+    draw_heads,
+    extract_motifs,
+    find_peaks,
+    heads_table,
+    mutate_sites,
+    random_control,
+    refine,
+    site_profile,
+    sites_of_model,
+    write_heads,
+    write_sites,
+)
 
 PAGE = runs.ROOT / "docs" / "motifs.md"
 KIN = {"YY1": ("ZFP42", "YY2")}
@@ -134,7 +143,7 @@ def arguments() -> argparse.Namespace:
     add("--no-baselines", action="store_true", help="leave the simpler classifiers out")
     add("--out", type=Path, default=Path("runs/demo_genomics_motifs"), help="folder of runs and files")
     add("--docs", action="store_true", help="put the tables into docs/motifs.md and the picture into docs/images")
-    add("--fast", action="store_true", help="little data, one epoch, few matrices")
+    add("--fast", action="store_true", help="little data, one epoch, few parts and matrices")
     options = parser.parse_args()
     if options.train is None and (options.test or options.factor or options.ckpt):
         parser.error("--train: expected a file with --test, --factor or --ckpt")
@@ -200,7 +209,7 @@ def main() -> None:
     changes |= {"motif": KNOWN[options.factor]} if options.factor in KNOWN else {}
     epochs, out = options.epochs, options.out
     if options.fast:
-        changes |= {"positives": 300} if options.train is None else {"first": 200}
+        changes |= {"positives": 200} if options.train is None else {"first": 200}
         epochs, out = 1, options.out / "fast"
     print(f"attention-suite {__version__}, python {platform.python_version()}, torch {torch.__version__},")
     print(f"lightning {lightning.__version__}, {torch.get_num_threads()} threads, seed {options.seed}")
@@ -212,7 +221,7 @@ def main() -> None:
     recipe = Recipe(
         flank=options.flank,
         most=options.sites or (3000 if planted else 500),
-        parts=options.parts or (8 if planted else 4),
+        parts=options.parts or (2 if options.fast else 8 if planted else 4),
         matches=len(database),
     )
     positives = data.plain_train_set.items[data.plain_train_set.targets() == 1]

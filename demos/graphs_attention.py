@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from _graphs import mean_sd, table, versions
+from reporting.tables import mean_sd, table, versions
 from torch import Tensor
 
 import graphs  # isort: skip  # before PyTorch Geometric: it silences the one warning of importing that
@@ -26,8 +26,7 @@ from torch_geometric.data import Data
 from torch_geometric.datasets import KarateClub
 
 from core.training import hash_arrays
-from graphs.layers.receptive import hop_distances
-from graphs.layers.structure import in_degree
+from graphs.layers import hop_distances, in_degree
 
 MODELS: dict[str, dict[str, Any]] = {
     "GAT": {"conv": "gat"},

@@ -20,23 +20,25 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from _graphs import mean_sd, table, versions
+from reporting.tables import mean_sd, table, versions
 
-from core.training import hash_arrays
-from core.training.pages import rewrite
-from graphs.supply import figures as pictures
-from graphs.supply.breadth import (
+from core.training import hash_arrays, rewrite
+from graphs.supply import (
+    RELATIONS,
     BreadthModel,
+    Matching,
     Samples,
     SupplierGroups,
     draw_groups,
+    draw_relations,
     draw_samples,
     least_unexplained,
+    match_heads,
+    relation_mass,
     train_breadth,
     unexplained,
+    without_relation,
 )
-from graphs.supply.economy import RELATIONS
-from graphs.supply.relations import Matching, match_heads, relation_mass, without_relation
 
 PAGE = Path(__file__).parents[1] / "docs" / "supply-chains.md"
 FEATURES, HEADS = 8, (1, 2, 3, 4)
@@ -151,7 +153,7 @@ def main() -> None:
         for heads in (2, 3, 4)
     }
     path = arguments.out / "relations.png"
-    pictures.draw_relations(curves, bound, shown, RELATIONS, path)
+    draw_relations(curves, bound, shown, RELATIONS, path)
     if arguments.docs:
         rewrite(PAGE, "relations", text)
     print(f"picture: {path}; {time.perf_counter() - started:.0f} s")

@@ -22,17 +22,30 @@ from typing import NamedTuple
 
 import lightning as L
 import torch
-from _graphs import mean_sd, table, versions
+from reporting.tables import mean_sd, table, versions
 from torch import Tensor
 
-from core.training import hash_arrays
-from core.training.pages import rewrite
-from graphs import Economy, InputOutputData, SupplyChainTask, SyntheticEconomy
-from graphs.layers.receptive import hop_distances
-from graphs.supply import exact, input_output, shocks
-from graphs.supply import figures as pictures
-from graphs.supply.economy import FlowEdges
-from graphs.supply.scores import greatest_beyond, log_scores, r2_by_hop, r_squared
+from core.training import hash_arrays, rewrite
+from graphs import Economy, InputOutputData, SupplyChainTask, SyntheticEconomyData
+from graphs.layers import hop_distances
+from graphs.supply import (
+    FlowEdges,
+    draw_embodied,
+    draw_hops,
+    draw_travel,
+    embodied,
+    greatest_beyond,
+    leontief_inverse,
+    log_scores,
+    propagate,
+    r2_by_hop,
+    r_squared,
+    respond,
+    sample_band,
+    shock_at,
+    travel,
+    truncated_series,
+)
 
 PAGE = Path(__file__).parents[1] / "docs" / "supply-chains.md"
 MOST = 5
@@ -71,13 +84,13 @@ def train(hops: int, seed: int, economies: int, epochs: int) -> SupplyChainTask:
         enable_progress_bar=False,
         enable_model_summary=False,
     )
-    trainer.fit(task, SyntheticEconomy(economies, 1, seed=seed))
+    trainer.fit(task, SyntheticEconomyData(economies, 1, seed=seed))
     return task.eval()
 
 
 def series(truth: Truth, hops: int) -> Tensor:
     """Requirements (i, j) per unit of demand for j, within so many hops."""
-    return shocks.respond(truth.edges, torch.eye(len(truth.distance), dtype=torch.float64), hops)
+    return respond(truth.edges, torch.eye(len(truth.distance), dtype=torch.float64), hops)
 
 
 def judge(found: Tensor, truth: Truth, hops: int) -> tuple[list[float | None], dict[str, float], float]:
@@ -123,13 +136,13 @@ def examine(truth: Truth, models: dict[int, list[SupplyChainTask]]) -> tuple[str
 
 def left_out(economy: Economy, truth: Truth) -> str:
     """What cutting the series leaves out of the inverse, of the thresholded table and of the whole one."""
-    whole = input_output.leontief_inverse(economy.coefficients)
+    whole = leontief_inverse(economy.coefficients)
     off = ~torch.eye(len(economy), dtype=torch.bool)
     rows = []
     for hops in range(1, MOST + 1):
         cut = series(truth, hops)
         within = off & (cut > 0)
-        full = input_output.truncated_series(economy.coefficients, hops)
+        full = truncated_series(economy.coefficients, hops)
         rows.append(
             [
                 str(hops),
@@ -145,10 +158,10 @@ def left_out(economy: Economy, truth: Truth) -> str:
 
 def bands(task: SupplyChainTask, economy: Economy, truth: Truth, sector: str, scenarios: int) -> str:
     """The five greatest answers to a shock, with a band over perturbed coefficients (log deviation .1)."""
-    shock = shocks.shock_at(economy, {sector: 1.0})[:, None]
+    shock = shock_at(economy, {sector: 1.0})[:, None]
     with torch.no_grad():
         found = task(truth.edges, shock)[:, 0]
-        band = shocks.sample_band(
+        band = sample_band(
             lambda edges: task(edges, shock)[:, 0], truth.edges, scenarios, 0.1, torch.Generator().manual_seed(0)
         )
     exactly = (series(truth, task.hops) @ shock)[:, 0]
@@ -181,12 +194,12 @@ def main() -> None:
     started = time.perf_counter()
     name = arguments.name or ("a synthetic economy" if arguments.use is None else arguments.use.name.split(".")[0])
     if arguments.use is None:
-        economy = SyntheticEconomy(1, 1, seed=1000).item(part=2, number=0).economy
+        economy = SyntheticEconomyData(1, 1, seed=1000).item(part=2, number=0).economy
     else:
         economy = InputOutputData(str(arguments.use), str(arguments.make)).read()
     cut = economy.threshold(arguments.threshold)
     edges = cut.edges()
-    truth = Truth(edges, hop_distances(edges.index, len(cut)), input_output.leontief_inverse(cut.coefficients))
+    truth = Truth(edges, hop_distances(edges.index, len(cut)), leontief_inverse(cut.coefficients))
     print(versions())
     print(
         f"data: {name}, {len(cut)} sectors, {edges.index.shape[1]} edges above {arguments.threshold:g}; "
@@ -196,7 +209,7 @@ def main() -> None:
         print(f"note: {note}")
     eye = torch.eye(len(cut), dtype=torch.float64)
     error = max(
-        float((exact.propagate(edges, eye, hops) - input_output.truncated_series(cut.coefficients, hops)).abs().max())
+        float((propagate(edges, eye, hops) - truncated_series(cut.coefficients, hops)).abs().max())
         for hops in range(MOST + 1)
     )
     print(f"exact attention form against the series, D = 0 .. {MOST}: greatest error {error:.1e}\n")
@@ -232,27 +245,25 @@ def main() -> None:
     out = arguments.out / name.replace(" ", "_")
     out.mkdir(parents=True, exist_ok=True)
     (out / "summary.md").write_text(text, "utf-8")
-    pictures.draw_hops(lines, f"Depth is hops: {name}, not seen in training", out / "hops.png")
-    shock = shocks.shock_at(cut, {sector: 1.0})
-    steps = list(shocks.travel(cut, shock, 4))
+    draw_hops(lines, f"Depth is hops: {name}, not seen in training", out / "hops.png")
+    shock = shock_at(cut, {sector: 1.0})
+    steps = list(travel(cut, shock, 4))
     with torch.no_grad():
         steps.append(deepest(edges, shock[:, None])[:, 0].double())
     titles = ["the shock", *(f"after {hop} hop{'s' * (hop > 1)}" for hop in range(1, 5))]
     titles.append(f"sum of {deepest.hops} hops, as the trained model answers")
     title = f"One unit of demand for {sector} travels to its suppliers ({name}); rings are hops"
-    pictures.draw_travel(cut, steps, titles, title, out / "shock.png")
+    draw_travel(cut, steps, titles, title, out / "shock.png")
     if economy.factors is not None:
-        embodied = input_output.embodied(economy.coefficients, economy.factors)
-        top = embodied.sum(0).argsort(descending=True)[:20]
-        indirect = (embodied - economy.factors).sum(0).argsort(descending=True)[:20]
+        held = embodied(economy.coefficients, economy.factors)
+        top = held.sum(0).argsort(descending=True)[:20]
+        indirect = (held - economy.factors).sum(0).argsort(descending=True)[:20]
         print(
             f"most labour and capital among their suppliers: {', '.join(economy.names[int(k)] for k in indirect[:5])}"
         )
         chosen = indirect if arguments.use is not None else top
         names = [economy.names[int(k)] for k in chosen]
-        pictures.draw_embodied(
-            names, economy.factors[:, chosen], embodied[:, chosen], economy.factor_names, out / "embodied.png"
-        )
+        draw_embodied(names, economy.factors[:, chosen], held[:, chosen], economy.factor_names, out / "embodied.png")
     if arguments.docs:
         rewrite(PAGE, name, text)
     print(f"pictures in {out}; {time.perf_counter() - started:.0f} s")

@@ -26,19 +26,26 @@ import torch
 import timeseries
 from core import __version__
 from core.analysis import FaithfulnessReport
-from core.training.pages import rewrite
+from core.training import rewrite
 from timeseries import EvaluationReport, EventEnsemble, Nafld, PhysioNet2012, fit_decayed_means, model_card
-from timeseries.ehr.baselines.tabular import TabularBaselines
-from timeseries.ehr.data.base import EventDataModule, LoadedEvents
-from timeseries.ehr.decayed_means import matched
-from timeseries.ehr.explain import attention_faithfulness, most_frequent, timeline
-from timeseries.ehr.figures import decision_figure, half_life_figure, reliability_figure, timeline_figure
-from timeseries.ehr.groups import nafld_groups, physionet_groups
-from timeseries.ehr.recipe import read_recipe, train
-from timeseries.events.splits import Split
-from timeseries.events.synthetic import plant
-from timeseries.probabilities.evaluation import binary_scores
-from timeseries.probabilities.report import markdown
+from timeseries.ehr import (
+    attention_faithfulness,
+    decision_figure,
+    half_life_figure,
+    matched,
+    most_frequent,
+    nafld_groups,
+    physionet_groups,
+    read_recipe,
+    reliability_figure,
+    timeline,
+    timeline_figure,
+    train,
+)
+from timeseries.ehr.baselines import TabularBaselines
+from timeseries.ehr.data import EventDataModule, LoadedEvents
+from timeseries.events import Split, plant
+from timeseries.probabilities import binary_scores, markdown
 
 ROOT = Path(__file__).resolve().parent.parent
 CONFIGS = ROOT / "configs" / "timeseries"
@@ -114,7 +121,7 @@ def evaluate(arguments: argparse.Namespace, data: EventDataModule, recipe: dict[
     for seed in range(arguments.seeds):
         data.seed = seed
         changes = {"pretrain_epochs": 1} if fast else {}
-        member = train(recipe, data, seed=seed, epochs=3 if fast else None, **changes)
+        member = train(recipe, data, seed=seed, epochs=2 if fast else None, **changes)
         each.append(member.probabilities(member.logits_of(test).logits).numpy())
         members.append(member)
         scores = binary_scores(test.target, each[-1])

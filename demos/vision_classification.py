@@ -32,17 +32,25 @@ from matplotlib.colors import PowerNorm
 
 import vision
 from core import __version__
-from vision.classification.baselines import BaselineResult, ranking_scores, support_vector_machine
-from vision.vit.receptive_field import effective_receptive_field, spread
+from vision.classification import ranking_scores, support_vector_machine
+from vision.vit import effective_receptive_field, spread
 
 CONFIGS = Path(__file__).resolve().parent.parent / "configs" / "vision"
+
+
+class Judged(NamedTuple):
+    """Predicted classes, scores and true classes of the test part."""
+
+    prediction: np.ndarray
+    score: np.ndarray
+    target: np.ndarray
 
 
 class Outcome(NamedTuple):
     """One method on one split."""
 
     method: str
-    result: BaselineResult
+    result: Judged
     minutes: float
     parameters: int
 
@@ -83,15 +91,15 @@ def train(config: dict[str, Any], data: Any, seed: int, epochs: int | None, **ch
     return task.eval().cpu(), (time.perf_counter() - start) / 60
 
 
-def judge(task: Any, data: Any) -> BaselineResult:
+def judge(task: Any, data: Any) -> Judged:
     """Predictions on the test part, two classes at the threshold .5."""
     with torch.no_grad():
         images = test_images(data)
         score = torch.cat([task(batch).softmax(1) for batch in images.split(256)]).numpy()
     target = data.test_set.targets()
     if score.shape[1] == 2:
-        return BaselineResult((score[:, 1] >= 0.5).astype(int), score[:, 1], target)
-    return BaselineResult(score.argmax(1), score, target)
+        return Judged((score[:, 1] >= 0.5).astype(int), score[:, 1], target)
+    return Judged(score.argmax(1), score, target)
 
 
 def test_images(data: Any, most: int | None = None) -> torch.Tensor:
@@ -230,9 +238,9 @@ def plot_receptive_fields(models: dict[str, Any], data: Any, path: Path, most: i
 
 def cnn_options(config: dict[str, Any]) -> dict[str, Any]:
     """The convolutional network with the stem of the recipe's vision transformer."""
-    name = config["model"]["init_args"]["backbone"]
+    name = config["model"]["init_args"]["model_name"]
     stem = {"stem": "overlap", "patch_size": 2} if "patch2" in name else {"stem": "convolution", "patch_size": 4}
-    return {"backbone": "cnn_suite_micro", "backbone_options": stem}
+    return {"model_name": "cnn_suite_micro", "model_options": stem}
 
 
 def main() -> None:
@@ -289,7 +297,7 @@ def main() -> None:
     paths = [arguments.out / f"{arguments.data}_{what}.png" for what in ("accuracy", "attention", "receptive_field")]
     plot_accuracy(outcomes, first.classes, f"{type(first).__name__}: test accuracy, {runs}", paths[0])
     plot_attention(models["vision transformer"], first, paths[1])
-    plot_receptive_fields(models, first, paths[2], 32 if arguments.fast else 128)
+    plot_receptive_fields(models, first, paths[2], 8 if arguments.fast else 128)
     print("\n".join(f"saved {path}" for path in paths))
 
 

@@ -7,7 +7,6 @@ written, scanned for, compared and drawn (`genomics.motifs` and its neighbours),
 """
 
 from importlib import import_module
-from types import ModuleType
 
 from core.extras import MissingExtraError
 
@@ -37,6 +36,25 @@ try:
     from .sites.refining import refine
 except ModuleNotFoundError as error:
     raise MissingExtraError("genomics", error, "genomics") from error
+
+FORMER_MODULES = {
+    "calling": "genomics.sites.calling",
+    "extract": "genomics.sites.extract",
+    "logos": "genomics.motifs.logos",
+    "motif_compare": "genomics.motifs.comparing",
+    "motif_files": "genomics.motifs.files",
+    "motif_scan": "genomics.motifs.scanning",
+    "mutagenesis": "genomics.sites.mutagenesis",
+    "site_model": "genomics.motifs.site_model",
+}
+"""Former name -> module that is reached by it, as `genomics.motif_scan.scan`."""
+
+
+def __getattr__(name: str) -> object:
+    if name in FORMER_MODULES:
+        return import_module(FORMER_MODULES[name])
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
 
 __all__ = [
     "HeadMotif",
@@ -71,21 +89,3 @@ __all__ = [
     "write_motifs",
     "write_sites",
 ]
-
-_FORMER_MODULES = {
-    "calling": "sites.calling",
-    "extract": "sites.extract",
-    "logos": "motifs.logos",
-    "motif_compare": "motifs.comparing",
-    "motif_files": "motifs.files",
-    "motif_scan": "motifs.scanning",
-    "mutagenesis": "sites.mutagenesis",
-    "site_model": "motifs.site_model",
-}
-"""Modules by names that they had before they stood in rooms."""
-
-
-def __getattr__(name: str) -> ModuleType:
-    if name in _FORMER_MODULES:
-        return import_module(f".{_FORMER_MODULES[name]}", __name__)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

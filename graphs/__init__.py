@@ -3,6 +3,7 @@
 Needs the extra `graphs`. Importing it makes the tasks and data modules known to the command line.
 """
 
+import importlib
 import warnings
 
 from core.extras import MissingExtraError
@@ -12,39 +13,68 @@ try:
         # PyTorch Geometric 2.8 compiles a class by torch.jit.script when it is imported, which torch 2.14 deprecates.
         warnings.filterwarnings("ignore", "(?s).*torch.jit.script.*deprecated", FutureWarning)
         import torch_geometric as _torch_geometric  # noqa: F401
-    from .demand.data import SupplyGraphData
+    from .demand.data import DayBatch, SupplyGraphData
     from .demand.task import DemandForecastTask
     from .layers.attention import GraphAttention, GraphAttentionOutput
     from .layers.receptive import ReceptiveField, receptive_field
     from .layers.structure import AddHops, hop_pairs
     from .layers.transformer import GraphTransformer
+    from .nodes.data.arrays import GraphArrayData
+    from .nodes.data.base import LabelledGraph, NodeBatch, NodeData
     from .nodes.data.planetoid import PlanetoidData
     from .nodes.data.saved import SavedGraphData
     from .nodes.sampling import NeighbourSampler
     from .nodes.task import NodeClassificationTask
+    from .supply.data.flows import FlowData, ShockBatch, ShockItem
     from .supply.data.input_output import InputOutputData
-    from .supply.data.synthetic import SyntheticEconomy
+    from .supply.data.synthetic import SyntheticEconomy, SyntheticEconomyData
     from .supply.economy import Economy
     from .supply.task import SupplyChainTask
 except ModuleNotFoundError as error:
     raise MissingExtraError("graphs", error, "graphs") from error
 
+FORMER_MODULES = {
+    "breadth": "graphs.supply.breadth",
+    "exact": "graphs.supply.exact",
+    "input_output": "graphs.supply.input_output",
+    "propagation": "graphs.supply.model",
+    "relations": "graphs.supply.relations",
+    "shocks": "graphs.supply.shocks",
+}
+"""Former name -> module that is reached by it, as `graphs.exact`."""
+
+
+def __getattr__(name: str) -> object:
+    if name in FORMER_MODULES:
+        return importlib.import_module(FORMER_MODULES[name])
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
 __all__ = [
     "AddHops",
+    "DayBatch",
     "DemandForecastTask",
     "Economy",
+    "FlowData",
+    "GraphArrayData",
     "GraphAttention",
     "GraphAttentionOutput",
     "GraphTransformer",
     "InputOutputData",
+    "LabelledGraph",
     "NeighbourSampler",
+    "NodeBatch",
     "NodeClassificationTask",
+    "NodeData",
     "PlanetoidData",
     "ReceptiveField",
     "SavedGraphData",
+    "ShockBatch",
+    "ShockItem",
     "SupplyChainTask",
     "SupplyGraphData",
     "SyntheticEconomy",
+    "SyntheticEconomyData",
     "hop_pairs",
     "receptive_field",
 ]

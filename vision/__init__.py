@@ -6,10 +6,12 @@ Needs the extra `vision`. Importing it registers the models with timm and the ta
 line.
 """
 
+import importlib
+
 from core.extras import MissingExtraError
 
 try:
-    from .classification.data import CifarData, DigitsData, ImageFolderData, MedMnistData, Mnist5kData
+    from .classification.data import CifarData, DigitsData, ImageArrayData, ImageFolderData, MedMnistData, Mnist5kData
     from .classification.task import ImageClassificationTask, attention_maps
     from .images import ImageBatch, ImageDataModule, read_image
     from .vit.backbones import create_backbone
@@ -17,9 +19,20 @@ try:
 except ModuleNotFoundError as error:
     raise MissingExtraError("vision", error, "vision") from error
 
+FORMER_MODULES = {"data": "vision.images"}
+"""Former name -> module that is reached by it, as `vision.data.decode`."""
+
+
+def __getattr__(name: str) -> object:
+    if name in FORMER_MODULES:
+        return importlib.import_module(FORMER_MODULES[name])
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
 __all__ = [
     "CifarData",
     "DigitsData",
+    "ImageArrayData",
     "ImageBatch",
     "ImageClassificationTask",
     "ImageDataModule",

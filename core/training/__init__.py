@@ -10,11 +10,12 @@ try:
     from .baselines import BaselineResult, by_name, checked_names
     from .checkpoint.best import Best, EarlyStop
     from .checkpoint.checkpoints import RunCheckpoint, SafeCheckpointIO, check_fits, read_checkpoint
+    from .cli import main
     from .data import PARTS, BatchKeys, DataModule, Key, LoadedDataModule, Loader, Split, hash_arrays, hash_files
     from .files import read_json, replacing, write_json, write_text
     from .load import LoadedRun, load_run
     from .metrics import Ranking, classification_metrics, regression_metrics
-    from .optim import total_steps
+    from .optim import total_steps, warmup_cosine_factor
     from .pages import rewrite
     from .renamed import keep, renamed
     from .run.folder import RunFolder
@@ -58,6 +59,7 @@ __all__ = [
     "hash_files",
     "keep",
     "load_run",
+    "main",
     "read_checkpoint",
     "read_json",
     "regression_metrics",
@@ -65,6 +67,7 @@ __all__ = [
     "replacing",
     "rewrite",
     "total_steps",
+    "warmup_cosine_factor",
     "write_json",
     "write_text",
 ]

@@ -1,4 +1,4 @@
-"""How a data module and a task meet: the task takes from the data what its model must know."""
+"""How a task and its data meet: are these its data, its batches; what must its model know of them."""
 
 from typing import Any, ClassVar
 
@@ -23,3 +23,23 @@ class AdaptsToData:
 
     def adapt_to(self, data: Any) -> None:
         """Take from the data what the model must know, and check the rest against it; by default nothing."""
+
+
+def check_batch(batch: Any, expected: type | None, owner: str, source: str = "") -> None:
+    """Raise unless the batch is of the type that is expected (None: any).
+
+    Args:
+        batch: That a step was given.
+        expected: Its type.
+        owner: The task, for the message.
+        source: A data module that makes such batches from arrays, for the message.
+
+    Raises:
+        TypeError: The batch is of another type.
+    """
+    if expected is None or isinstance(batch, expected):
+        return
+    fields = getattr(expected, "_fields", ())
+    what = f"{expected.__name__}({', '.join(fields)})" if fields else expected.__name__
+    hint = f"; {source} makes such batches from your own arrays" if source else ""
+    raise TypeError(f"batch: {owner} expected {what}, got {type(batch).__name__}{hint}")

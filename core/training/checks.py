@@ -202,9 +202,8 @@ def run_leaves_its_environment(make_task: MakeTask, make_data: MakeData, folder:
     _expect(path is not None and path.is_file(), "environment.json", "a file", "none")
     assert path is not None
     data = json.loads(path.read_text(encoding="utf-8"))["data"]
-    _expect(
-        all(data.get(key) for key in ("fingerprint", "licence", "split")), "data", "fingerprint, licence, split", data
-    )
+    keys = ("fingerprint", "licence", "split")
+    _expect(all(data.get(key) for key in keys), "environment.json: data", ", ".join(keys), data)
 
 
 TASK = (

@@ -10,8 +10,7 @@ from torch import Tensor, nn
 from torch.optim import AdamW
 from torchmetrics import MeanMetric, MetricCollection
 
-from .adapting import AdaptsToData
-from .batches import check_batch
+from .adapting import AdaptsToData, check_batch
 from .data.module import DataModule
 from .optim import parameter_groups, total_steps, warmup_cosine
 from .registry import public_path

@@ -23,6 +23,7 @@ from .alphabet import (
     reverse_complement_tokens,
     tokens,
 )
+from .fasta_windows import fasta_windows
 from .intervals import read_bed, read_intervals
 from .readers import read_deepbind, read_fasta, read_fastq, read_genbank
 from .records import STRICT, Interval, Rules, SequenceFileError, SequenceRecord
@@ -44,6 +45,7 @@ __all__ = [
     "dinucleotide_shuffle",
     "dinucleotide_shuffles",
     "encode",
+    "fasta_windows",
     "group_by_chromosome",
     "group_by_shared_kmers",
     "one_hot",

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.extras import MissingExtraError
-from core.training.files import write_text
+from core.training import write_text
 
 from ..motifs.comparing import Match
 from ..motifs.files import write_motifs

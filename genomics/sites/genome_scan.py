@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from core.training.files import replacing
+from core.training import replacing
 
 from ..sequences.fasta_windows import Block, fasta_windows
 from .peaks import Extent, evaluating, peaks_of, span

@@ -19,7 +19,7 @@ from typing import IO, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from core.training.files import replacing
+from core.training import replacing
 
 from ..sequences.records import SequenceFileError
 from ..sequences.text import NumberedLines

@@ -2,15 +2,16 @@
 
 import csv
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from core.training import DataModule, hash_arrays
+from core.training import LoadedDataModule, Split, hash_arrays
 
 SERIES = ("sales order", "delivery to distributor", "production", "factory issue")
 RELATIONS = ("plant", "storage location", "product group", "product sub-group")
@@ -66,7 +67,7 @@ class Days(Dataset[int]):
         return self.days[item]
 
 
-class SupplyGraphData(DataModule):
+class SupplyGraphData(LoadedDataModule[Products]):
     """Forecast a day's value of one series from the days before it, for all products at once; split by time.
 
     The first days train, the next choose, the last test: every day that is forecast in a later part comes after all
@@ -83,9 +84,7 @@ class SupplyGraphData(DataModule):
         val_fraction: Part of the days for validation.
         test_fraction: Part of the days for the test.
         batch_size: Days per step.
-        num_workers: Processes that read the data.
-        seed: Of the order.
-        drop_last: Leave out an incomplete last batch.
+        options: Of `core.training.LoadedDataModule`, without split_seed: nothing is drawn.
 
     Raises:
         FileNotFoundError: A file of the data set is missing.
@@ -107,11 +106,11 @@ class SupplyGraphData(DataModule):
         val_fraction: float = 0.1,
         test_fraction: float = 0.2,
         batch_size: int = 16,
-        num_workers: int = 0,
-        seed: int = 0,
-        drop_last: bool = True,
+        **options: Any,
     ) -> None:
-        super().__init__(batch_size=batch_size, num_workers=num_workers, seed=seed, drop_last=drop_last)
+        fractions = {"val_fraction": val_fraction, "test_fraction": test_fraction}
+        super().__init__(**fractions, split_seed=0, batch_size=batch_size, **options)
+        self.hparams.pop("split_seed", None)  # no option of this class
         if root is None:
             raise ValueError("root: expected the SupplyGraph folder (--data.root DIR), got None")
         if series not in SERIES:
@@ -124,22 +123,23 @@ class SupplyGraphData(DataModule):
                 f"got {lags}, {val_fraction} and {test_fraction}"
             )
         self.root, self.series, self.unit, self.lags = Path(root).expanduser(), series, unit, lags
-        self.val_fraction, self.test_fraction = val_fraction, test_fraction
-        self.products: Products | None = None
         self.collate = self.join
 
-    def setup(self, stage: str | None = None) -> None:
-        """Read, split the days, and tell the task what it must know."""
-        if self.products is None:
-            self.products = read_supplygraph(self.root, self.unit)
-            total = len(self.products.days)
-            first_test = total - round(self.test_fraction * total)
-            first_val = first_test - round(self.val_fraction * total)
-            if first_val <= self.lags:
-                raise ValueError(f"lags: expected fewer than the {first_val} training days, got {self.lags}")
-            self.train_set = Days(range(self.lags, first_val))
-            self.val_set, self.test_set = Days(range(first_val, first_test)), Days(range(first_test, total))
-        self.introduce()
+    def load(self) -> Products:
+        """Read the published folder."""
+        return read_supplygraph(self.root, self.unit)
+
+    def arrange(self, loaded: Products, stage: str | None) -> None:
+        """Split the days by time; the first `lags` of them are history alone."""
+        total = len(loaded.days)
+        first_test = total - round(self.test_fraction * total)
+        first_val = first_test - round(self.val_fraction * total)
+        if first_val <= self.lags:
+            raise ValueError(f"lags: expected fewer than the {first_val} training days, got {self.lags}")
+        bounds = (self.lags, first_val, first_test, total)
+        train, val, test = (np.arange(first, end) for first, end in pairwise(bounds))
+        self.split = Split(train, val, test)
+        self.train_set, self.val_set, self.test_set = (Days(part.tolist()) for part in self.split)
 
     @property
     def whole(self) -> Products:
@@ -148,14 +148,19 @@ class SupplyGraphData(DataModule):
         Raises:
             RuntimeError: `setup` has not been called.
         """
-        if self.products is None:
-            raise RuntimeError("SupplyGraphData: call setup() first")
-        return self.products
+        return self.ready()
 
     def days(self, stage: str) -> list[int]:
         """The days that "train", "val" or "test" forecasts."""
-        part = {"train": self.train_set, "val": self.val_set, "test": self.test_set}[stage]
-        return list(part.days) if isinstance(part, Days) else []
+        return [] if self.split is None else self.split.part(stage).tolist()
+
+    def names_of(self, index: Tensor) -> list[str]:
+        """Dates of days, by their numbers."""
+        return [self.whole.days[int(day)][:10] for day in index]
+
+    def split_words(self) -> str:
+        """How the parts were drawn."""
+        return "days by time"
 
     def training_values(self) -> Tensor:
         """All values of days before the validation part, (days, P, 4): what a scaler may see."""
@@ -196,7 +201,7 @@ def read_supplygraph(root: Path, unit: str = "unit") -> Products:
     names, days, _ = tables[0]
     for name, table in zip(SERIES, tables, strict=True):
         if table[:2] != (names, days):
-            raise ValueError(f"{root}: expected the same days and products in every series, but {name!r} has others")
+            raise ValueError(f"{root}: expected the same days and products in every series, got others in {name!r}")
     first = [k for k, product in enumerate(names) if "." not in product or product.split(".")[0] not in names]
     kept = tuple(names[k] for k in first)
     number = {product: k for k, product in enumerate(kept)}
@@ -210,7 +215,9 @@ def read_supplygraph(root: Path, unit: str = "unit") -> Products:
             for line, row in enumerate(reader, 2):
                 ends = [number.get((row[column] or "").strip(), -1) for column in ("node1", "node2")]
                 if -1 in ends:
-                    raise ValueError(f"{path}, line {line}: edge to a missing node: {row['node1']} - {row['node2']}")
+                    raise ValueError(
+                        f"{path}, line {line}: expected products of the series, got {row['node1']} - {row['node2']}"
+                    )
                 if ends[0] != ends[1]:
                     edges |= {(kind, ends[0], ends[1]), (kind, ends[1], ends[0])}
     listed = torch.tensor(sorted(edges)).view(-1, 3).T
@@ -240,8 +247,10 @@ def _series(path: Path) -> tuple[tuple[str, ...], tuple[str, ...], np.ndarray]:
         except ValueError as error:
             raise ValueError(f"{path}, line {number}: expected a date and numbers, got: {error}") from error
         if len(line) != len(lines[0]) or not np.isfinite(values[-1]).all() or min(values[-1]) < 0:
-            raise ValueError(f"{path}, line {number}: expected {len(lines[0]) - 1} finite numbers of at least 0")
+            raise ValueError(
+                f"{path}, line {number}: expected {len(lines[0]) - 1} finite numbers of at least 0, got {line[1:]}"
+            )
         days.append(line[0])
     if not values or days != sorted(set(days)):
-        raise ValueError(f"{path}: expected ascending days, each once")
+        raise ValueError(f"{path}: expected ascending days, each once, got {', '.join(days) or 'none'}")
     return tuple(lines[0][1:]), tuple(days), np.array(values)

@@ -340,4 +340,7 @@ class GraphAttention(EdgeMessages):
         if self.global_heads < 1 or self.heads % self.global_heads:
             raise ValueError(f"global_heads: expected a divisor of heads = {self.heads}, got {self.global_heads}")
         if self.channels[0] != self.channels[1] and (global_attention or self.hops > 1):
-            raise ValueError("global_attention, hops: expected off where sources and targets differ in width")
+            raise ValueError(
+                "global_attention, hops: expected False and 1 where sources and targets differ in width, got "
+                f"{global_attention} and {self.hops}"
+            )

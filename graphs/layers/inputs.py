@@ -172,7 +172,7 @@ def check_edge_index(name: str, edge_index: Any, sources: int, targets: int) -> 
         source, target = edge_index[:, e].tolist()
         nodes = f"nodes 0 .. {sources - 1}"
         nodes = nodes if sources == targets else f"sources 0 .. {sources - 1} and targets 0 .. {targets - 1}"
-        raise ValueError(f"{name}: edge {e} leads from {source} to {target}, expected {nodes}")
+        raise ValueError(f"{name}: expected {nodes}, got edge {e} from {source} to {target}")
 
 
 def _check_batch(graph: GraphInput) -> None:
@@ -190,7 +190,7 @@ def _check_batch(graph: GraphInput) -> None:
         e = int(across.nonzero()[0])
         source, target = graph.edge_index[:, e].tolist()
         graphs = f"graph {int(batch[source])} to node {target} of graph {int(batch[target])}"
-        raise ValueError(f"edge_index: edge {e} leads from node {source} of {graphs}, expected edges within graphs")
+        raise ValueError(f"edge_index: expected edges within graphs, got edge {e} from node {source} of {graphs}")
 
 
 def _expect(name: str, value: Any, shape: tuple[int, ...] | None) -> None:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from core import attend, biases, masks
-from core.engine import dropout
+from core.engine import draw_seed, keep
 
 from .inputs import GraphInput
 from .pairs import PairList, first_copies
@@ -187,10 +187,10 @@ class EdgeMessages(nn.Module):
 
     def _kept(self, seed: int, p: float, edge_index: Tensor) -> Tensor:
         """Which weights `attend` kept that drew from a generator of this seed, (E, H)."""
-        drawn = dropout.draw_seed(torch.Generator().manual_seed(seed), edge_index.device)
+        drawn = draw_seed(torch.Generator().manual_seed(seed), edge_index.device)
         heads = torch.arange(self.heads, device=edge_index.device)
         source, target = edge_index[:, :, None]
-        return dropout.keep(drawn, p, torch.zeros_like(target), heads, target, source, self.heads)
+        return keep(drawn, p, torch.zeros_like(target), heads, target, source, self.heads)
 
     def _check(self) -> None:
         if self.out_channels < 1 or self.heads < 1 or min(self.channels) < 1:

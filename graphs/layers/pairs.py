@@ -22,7 +22,7 @@ class PairList(NamedTuple):
         head: (P',), the head of that place.
     """
 
-    index: Tensor
+    index: Tensor  # type: ignore[assignment]  # hides tuple.index
     edges: int
     distance: Tensor | None = None
     listed: Tensor | None = None
@@ -54,7 +54,7 @@ def merged(graph: GraphInput, duplicates: str) -> GraphInput:
         places = (code == twice).nonzero()[:2, 0].tolist()
         ends = f"{int(source[places[0]])} to {int(target[places[0]])}"
         raise ValueError(
-            f"edge_index: edges {places[0]} and {places[1]} both lead from {ends}, expected one edge for each pair; "
+            f"edge_index: expected one edge for each pair, got edges {places[0]} and {places[1]} from {ends}; "
             "duplicates='sum' or 'mean' merges them"
         )
     known, group, count = torch.unique(code, return_inverse=True, return_counts=True)

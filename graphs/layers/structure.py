@@ -11,7 +11,7 @@ References:
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -27,7 +27,7 @@ class HopPairs(NamedTuple):
         distance: (P,) int64, edges on the shortest path, 1 or more.
     """
 
-    index: Tensor
+    index: Tensor  # type: ignore[assignment]  # hides tuple.index
     distance: Tensor
 
 
@@ -96,7 +96,7 @@ class AddHops:
     def __init__(self, hops: int) -> None:
         self.hops = hops
 
-    def __call__(self, data):  # noqa: ANN001, ANN204  # PyG's Data, which this file does not import
+    def __call__(self, data: Any) -> Any:  # PyG's Data, which this file does not import
         """Answer a shallow copy of the data with both tensors."""
         from copy import copy
 

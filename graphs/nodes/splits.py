@@ -5,7 +5,7 @@ used (transductive). Where the model is used on what comes later, split by time,
 parts; where it is used on other graphs, split by graph.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -13,13 +13,7 @@ from torch import Tensor
 from torch_geometric.data import Data
 from torch_geometric.utils import subgraph
 
-
-class Split(NamedTuple):
-    """Node numbers of the three parts, each sorted, without a common one; nodes without a label are in none."""
-
-    train: np.ndarray
-    val: np.ndarray
-    test: np.ndarray
+from core.training import PARTS, Split
 
 
 class Part(NamedTuple):
@@ -34,12 +28,12 @@ class Part(NamedTuple):
 
     data: Data
     target: Tensor
-    index: Tensor
+    index: Tensor  # type: ignore[assignment]  # hides tuple.index
     nodes: Tensor
 
 
 def by_node(
-    labels: np.ndarray, *, val: float = 0.2, test: float = 0.2, per_class: int | None = None, seed: int = 0
+    labels: np.ndarray[Any, Any], *, val: float = 0.2, test: float = 0.2, per_class: int | None = None, seed: int = 0
 ) -> Split:
     """Draw nodes class by class; labels below 0 are unknown and in no part.
 
@@ -58,7 +52,7 @@ def by_node(
     """
     _check_fractions(val, test)
     random = np.random.default_rng(seed)
-    parts: list[list[np.ndarray]] = [[], [], []]
+    parts: list[list[np.ndarray[Any, Any]]] = [[], [], []]
     for kind in np.unique(labels[labels >= 0]):
         nodes = random.permutation(np.flatnonzero(labels == kind))
         counts = [_count(test, len(nodes)), _count(val, len(nodes))]
@@ -66,15 +60,16 @@ def by_node(
         wanted = 1 if per_class is None else per_class
         if rest < wanted:
             raise ValueError(
-                f"labels: expected more nodes of class {kind}: {rest} remain to train, {wanted} are wanted"
+                f"labels: expected {wanted} or more nodes of class {kind} that remain to train, got {max(rest, 0)}"
             )
         tested, validated, trained = np.split(nodes, np.cumsum(counts))
         for part, chosen in zip(parts, (trained[:per_class], validated, tested), strict=True):
             part.append(chosen)
-    return Split(*(np.sort(np.concatenate(part or [np.zeros(0, dtype=np.int64)])) for part in parts))
+    trained, validated, tested = (np.sort(np.concatenate(part or [np.zeros(0, dtype=np.int64)])) for part in parts)
+    return Split(trained, validated, tested)
 
 
-def by_time(times: np.ndarray, *, val: float = 0.2, test: float = 0.2) -> Split:
+def by_time(times: np.ndarray[Any, Any], *, val: float = 0.2, test: float = 0.2) -> Split:
     """The latest nodes are tested, those before them validate; nodes of one time stay together.
 
     Args:
@@ -96,13 +91,13 @@ def by_time(times: np.ndarray, *, val: float = 0.2, test: float = 0.2) -> Split:
     first_val, first_test = (order[end] if end < n else np.inf for end in ends)
     t = np.asarray(times)[known]
     split = Split(known[t < first_val], known[(t >= first_val) & (t < first_test)], known[t >= first_test])
-    for name, part, wanted in zip(Split._fields, split, (True, val > 0, test > 0), strict=True):
+    for name, part, wanted in zip(PARTS, split, (True, val > 0, test > 0), strict=True):
         if wanted and not len(part):
-            raise ValueError(f"times: expected more times: with {len(np.unique(order))} of them, {name} has no node")
+            raise ValueError(f"times: expected enough times for {name} to have a node, got {len(np.unique(order))}")
     return split
 
 
-def by_graph(graph: np.ndarray, *, val: float = 0.2, test: float = 0.2, seed: int = 0) -> Split:
+def by_graph(graph: np.ndarray[Any, Any], *, val: float = 0.2, test: float = 0.2, seed: int = 0) -> Split:
     """Draw whole graphs.
 
     Args:
@@ -121,12 +116,13 @@ def by_graph(graph: np.ndarray, *, val: float = 0.2, test: float = 0.2, seed: in
     graphs = np.random.default_rng(seed).permutation(np.unique(graph))
     counts = [_count(test, len(graphs)), _count(val, len(graphs))]
     if sum(counts) >= len(graphs):
-        raise ValueError(f"graphs: expected more than {sum(counts)}, so that one remains to train; got {len(graphs)}")
+        raise ValueError(f"graph: expected more than {sum(counts)}, so that one remains to train, got {len(graphs)}")
     tested, validated, trained = np.split(graphs, np.cumsum(counts))
-    return Split(*(np.flatnonzero(np.isin(graph, part)) for part in (trained, validated, tested)))
+    train_part, val_part, test_part = (np.flatnonzero(np.isin(graph, part)) for part in (trained, validated, tested))
+    return Split(train_part, val_part, test_part, groups=graph, unit="graph")
 
 
-def visible(data: Data, nodes: np.ndarray | Tensor, target: np.ndarray | Tensor) -> Part:
+def visible(data: Data, nodes: np.ndarray[Any, Any] | Tensor, target: np.ndarray[Any, Any] | Tensor) -> Part:
     """The part of a graph that a step may see: these nodes and the edges among them.
 
     Args:
@@ -137,7 +133,7 @@ def visible(data: Data, nodes: np.ndarray | Tensor, target: np.ndarray | Tensor)
     Raises:
         ValueError: A target is not visible.
     """
-    count = int(data.num_nodes)
+    count = int(data.num_nodes or 0)
     seen = torch.zeros(count, dtype=torch.bool)
     seen[torch.as_tensor(nodes)] = True
     index = torch.as_tensor(target).long()

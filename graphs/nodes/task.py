@@ -8,15 +8,15 @@ weight decay (`weight_decay`) is 0 by default here.
 """
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 from torch import Tensor
 from torch.nn import functional as F
 
-from core.training import StepOutput, Task, classification_metrics
+from core.training import StepOutput, Task, by_name, checked_names, classification_metrics, keep, renamed
 
-from ..layers.transformer import GraphTransformer
-from .baselines import label_propagation, logistic_regression
+from ..layers.transformer import CONVOLUTIONS, GraphTransformer
+from .baselines import METHODS
 from .data.base import NodeBatch, NodeData
 
 
@@ -26,7 +26,8 @@ class NodeClassificationTask(Task):
     What is None is taken from the data when training begins, and kept in the checkpoint.
 
     Args:
-        conv: "attention", or PyG's "gat", "gatv2" or "transformer" for comparison.
+        model_name: The layers: "attention", or PyG's "gat", "gatv2" or "transformer" for comparison; None for
+            "attention".
         hidden: Features of a head.
         heads: Heads of every layer but the last.
         out_heads: Heads of the last layer, which are averaged.
@@ -38,7 +39,7 @@ class NodeClassificationTask(Task):
         residual: Add a layer's input to its output where widths agree.
         edge_features: Read the features of edges.
         global_attention: Have the branch among all nodes of a graph.
-        layer_options: Further options of `GraphAttention`, such as {structure: [degree], hops: 2, root_weight: false}.
+        model_options: Further options of `GraphAttention`, such as {structure: [degree], hops: 2, root_weight: false}.
         in_channels: Features of a node.
         edge_dim: Features of an edge.
         num_classes: K.
@@ -46,17 +47,26 @@ class NodeClassificationTask(Task):
         l2: lambda.
         label_smoothing: Of the cross-entropy, in training.
         baselines: Simpler methods to test on the same split: "logistic" (features without the graph) and
-            "label_propagation" (the graph without features).
+            "label_propagation" (the graph without features); None for none.
         weight_decay: Of AdamW.
+        conv: Former name of `model_name`.
+        layer_options: Former name of `model_options`.
         options: Of the optimisation, see `core.training.Task`.
 
     Raises:
         ValueError: An argument is out of range or does not fit the data.
     """
 
+    data_type = NodeData
+    batch_type = NodeBatch
+    batches_from = "graphs.GraphArrayData"
+    known_by_data: ClassVar[tuple[str, ...]] = ("in_channels", "num_classes")
+    former_options: ClassVar[dict[str, str]] = {"conv": "model_name", "layer_options": "model_options"}
+    """Former name -> name of options."""
+
     def __init__(
         self,
-        conv: str = "attention",
+        model_name: str | None = None,
         hidden: int = 8,
         heads: int = 8,
         out_heads: int = 1,
@@ -68,7 +78,7 @@ class NodeClassificationTask(Task):
         residual: bool = False,
         edge_features: bool = False,
         global_attention: bool = False,
-        layer_options: dict[str, Any] | None = None,
+        model_options: dict[str, Any] | None = None,
         in_channels: int | None = None,
         edge_dim: int | None = None,
         num_classes: int | None = None,
@@ -77,6 +87,8 @@ class NodeClassificationTask(Task):
         label_smoothing: float = 0.0,
         baselines: list[str] | None = None,
         weight_decay: float = 0.0,
+        conv: str | None = None,
+        layer_options: dict[str, Any] | None = None,
         **options: Any,
     ) -> None:
         super().__init__(weight_decay=weight_decay, **options)
@@ -84,11 +96,15 @@ class NodeClassificationTask(Task):
             raise ValueError(
                 f"label_smoothing, l2: expected 0 <= epsilon < 1 and at least 0, got {label_smoothing} and {l2}"
             )
-        unknown = set(baselines or ()) - {"logistic", "label_propagation"}
-        if unknown:
-            raise ValueError(f"baselines: expected 'logistic', 'label_propagation' or none, got {sorted(unknown)}")
-        self.model_options: dict[str, Any] = {
-            "conv": conv,
+        owner = type(self).__name__
+        model_name = renamed(owner, "conv", conv, "model_name", model_name) or "attention"
+        model_options = renamed(owner, "layer_options", layer_options, "model_options", model_options)
+        if model_name not in CONVOLUTIONS:
+            raise ValueError(f"model_name: expected one of {', '.join(CONVOLUTIONS)}, got {model_name!r}")
+        keep(self.hparams, "model_name", model_name, "conv")
+        keep(self.hparams, "model_options", model_options, "layer_options")
+        self.layers: dict[str, Any] = {
+            "conv": model_name,
             "hidden": hidden,
             "heads": heads,
             "out_heads": out_heads,
@@ -99,48 +115,32 @@ class NodeClassificationTask(Task):
             "norm": norm,
             "residual": residual,
             "global_attention": global_attention,
-            **(layer_options or {}),
+            **(model_options or {}),
         }
         self.edge_features, self.in_channels, self.edge_dim = edge_features, in_channels, edge_dim
         self.num_classes, self.class_names = num_classes, class_names
-        self.l2, self.label_smoothing, self.baseline_names = l2, label_smoothing, list(baselines or ())
-        if in_channels is not None and num_classes is not None and (edge_dim is not None or not edge_features):
-            self._build()
+        self.l2, self.label_smoothing = l2, label_smoothing
+        self.baseline_names = checked_names(baselines or [], list(METHODS))
+        if edge_features:
+            self.known_by_data = ("in_channels", "num_classes", "edge_dim")  # type: ignore[misc]
+        self.begin()
 
     def adapt_to(self, data: NodeData) -> None:
         """Take from the data what is not known yet, and check the rest against it."""
-        known: dict[str, Any] = {"in_channels": data.num_features, "num_classes": len(data.classes)}
+        known: dict[str, Any] = {"in_channels": data.num_features}
+        if data.classes:
+            known |= {"num_classes": len(data.classes), "class_names": list(data.classes)}
         if self.edge_features:
             if data.edge_dim is None:
                 raise ValueError("edge_features: expected data whose edges have features, got none")
             known["edge_dim"] = data.edge_dim
-        for name, value in known.items():
-            given = getattr(self, name)
-            if given is not None and given != value:
-                raise ValueError(f"{name}: the model has {given}, the data have {value}")
-            setattr(self, name, value)
-            self.hparams[name] = value
-        if self.class_names is None:
-            self.class_names = list(data.classes)
-            self.hparams["class_names"] = self.class_names
-        if self.class_names != list(data.classes):
-            raise ValueError(f"class_names: the model has {self.class_names}, the data have {list(data.classes)}")
-        if not hasattr(self, "model"):
-            self._build()
+        self.know(**known)
 
-    def _build(self) -> None:
-        assert self.in_channels is not None and self.num_classes is not None
-        edge_dim = self.edge_dim if self.edge_features else None
-        self.model = GraphTransformer(self.in_channels, self.num_classes, edge_dim=edge_dim, **self.model_options)
-        self.use_metrics(classification_metrics(self.num_classes), main="accuracy", mode="max")
-
-    def setup(self, stage: str) -> None:
-        """Refuse to go on without a model (the data have had their chance in `adapt_to`)."""
-        if not hasattr(self, "model"):
-            raise ValueError(
-                "in_channels, num_classes: expected numbers, or one of our graph data modules that knows them, got "
-                f"{self.in_channels}, {self.num_classes}"
-            )
+    def build(self, known: Mapping[str, Any]) -> None:
+        """Make the model and its metrics."""
+        in_channels, classes, edge_dim = known["in_channels"], known["num_classes"], known.get("edge_dim")
+        self.model = GraphTransformer(in_channels, classes, edge_dim=edge_dim, **self.layers)
+        self.use_metrics(classification_metrics(classes), main="accuracy", mode="max")
 
     def forward(self, data: Any) -> Tensor:
         """Logits of every node of a PyG `Data` or `Batch`, (N, K)."""
@@ -165,23 +165,16 @@ class NodeClassificationTask(Task):
         """Identifier, label, predicted class and the probability of each class."""
         probabilities = self.model(batch.data)[batch.target].float().softmax(dim=1)
         names = self.class_names or [str(k) for k in range(probabilities.shape[1])]
-        table: dict[str, Any] = {"id": self.trainer.datamodule.names_of(batch.index)}
+        table: dict[str, Any] = {"id": self.names_of(batch.index)}
         label = batch.data.y[batch.target]
-        if (label >= 0).all():
+        if len(label) and (label >= 0).all():
             table["label"] = [names[int(k)] for k in label]
         table["prediction"] = [names[int(k)] for k in probabilities.argmax(dim=1)]
         return table | {f"probability_{name}": probabilities[:, k] for k, name in enumerate(names)}
 
     def baselines(self, stage: str) -> Mapping[str, Mapping[str, float]]:
         """The simpler methods that were asked for, on the same split."""
-        data = getattr(self.trainer, "datamodule", None)
-        if stage != "test" or not isinstance(data, NodeData) or self.num_classes is None:
+        data = self.data_module
+        if stage != "test" or not isinstance(data, NodeData):
             return {}
-        methods = {"logistic": logistic_regression, "label_propagation": label_propagation}
-        answers = {}
-        for name in self.baseline_names:
-            metrics = classification_metrics(self.num_classes)
-            probabilities, label = methods[name](data)
-            metrics.update(probabilities[:, 1] if self.num_classes == 2 else probabilities, label)
-            answers[name] = {f"test/{key}": float(value) for key, value in metrics.compute().items()}
-        return answers
+        return by_name((METHODS[name](data) for name in self.baseline_names), stage)

@@ -23,7 +23,7 @@ class FlowEdges(NamedTuple):
         relation: (E,), or None
     """
 
-    index: Tensor
+    index: Tensor  # type: ignore[assignment]  # hides tuple.index
     coefficient: Tensor
     relation: Tensor | None = None
 
@@ -93,7 +93,7 @@ class Economy:
         if not diagonal:
             kept = kept.masked_fill(torch.eye(len(self), dtype=torch.bool, device=kept.device), 0.0)
         if not kept.any():
-            raise ValueError(f"above: no coefficient off the diagonal exceeds {above:g}")
+            raise ValueError(f"above: expected less than the greatest coefficient off the diagonal, got {above:g}")
         return replace(self, coefficients=kept)
 
     def edges(self, flow: Flow = "demand") -> FlowEdges:
@@ -152,9 +152,9 @@ def from_edges(
     matrix, known = torch.zeros(n, n, dtype=torch.float64), set()
     for number, (i, j, a) in enumerate(zip(supplier, buyer, coefficient, strict=True)):
         if not (0 <= i < n and 0 <= j < n):
-            raise ValueError(f"edge {number}: {i} -> {j} leads to a missing node, expected 0 .. {n - 1}")
+            raise ValueError(f"edge {number}: expected nodes 0 .. {n - 1}, got {i} -> {j}")
         if (i, j) in known:
-            raise ValueError(f"edge {number}: {names[i]!r} -> {names[j]!r} stands twice")
+            raise ValueError(f"edge {number}: expected each pair once, got {names[i]!r} -> {names[j]!r} twice")
         known.add((i, j))
         matrix[i, j] = a
     return Economy(matrix, tuple(names))

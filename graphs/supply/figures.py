@@ -159,7 +159,7 @@ def draw_travel(
         used, strongest = carried > 0, float(carried.max()) or 1.0
         widths = (0.3 + 2.2 * carried[used] / strongest).numpy()
         ends = place[edges.index[:, used].T].numpy()  # (edges, 2 ends, 2)
-        axis.add_collection(LineCollection(ends, linewidths=widths, colors="0.45", alpha=0.5, zorder=1))
+        axis.add_collection(LineCollection(list(ends), linewidths=widths, colors="0.45", alpha=0.5, zorder=1))
         waiting = place[~reached & shown].T.numpy()
         axis.scatter(*waiting, s=size / 2, color="white", edgecolor="0.7", linewidth=0.6, zorder=2)
         values = state[reached].clamp_min(highest * 1e-4).numpy()

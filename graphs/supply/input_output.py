@@ -121,9 +121,9 @@ def check_coefficients(coefficients: Tensor, names: Sequence[str] | None = None)
     if (bought > 1).sum() > (sold > 1).sum():
         worst = int(bought.argmax())
         raise ValueError(
-            f"coefficients: {int((bought > 1).sum())} columns sum to more than 1 and {int((sold > 1).sum())} rows do "
-            f"({names[worst]!r} buys {bought[worst]:.3g} per unit of output): expected rows to sell and columns to "
-            "buy; is the table transposed?"
+            f"coefficients: expected rows to sell and columns to buy, got {int((bought > 1).sum())} columns and "
+            f"{int((sold > 1).sum())} rows that sum to more than 1 ({names[worst]!r} buys {bought[worst]:.3g} per unit "
+            "of output); is the table transposed?"
         )
     dominant = spectral_radius(coefficients)
     if dominant.radius >= 1:

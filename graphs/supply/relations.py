@@ -25,7 +25,7 @@ class TypedEdges(NamedTuple):
         relation: (E,), 0 .. len(names) - 1
     """
 
-    index: Tensor
+    index: Tensor  # type: ignore[assignment]  # hides tuple.index
     relation: Tensor
     names: tuple[str, ...]
 

@@ -2,6 +2,15 @@
 
 import torch
 from torch import Tensor
+from torchmetrics import R2Score
+
+
+class ExpR2(R2Score):
+    """R^2 of what the given logarithms are logarithms of."""
+
+    def update(self, preds: Tensor, target: Tensor) -> None:
+        """Add logarithms."""
+        super().update(preds.exp(), target.exp())
 
 
 def r_squared(found: Tensor, truth: Tensor) -> float:
@@ -16,7 +25,7 @@ def r_squared(found: Tensor, truth: Tensor) -> float:
 
 
 def log_scores(found: Tensor, truth: Tensor) -> dict[str, float]:
-    """r2 of logarithms (0 put at the smallest truth), r2_reached and reached (see `baselines`), r2_linear.
+    """r2 of logarithms (0 put at the smallest truth), r2_reached and reached (see `baselines.py`), r2_linear.
 
     Shapes:
         found, truth: (n,), truth > 0
@@ -39,7 +48,7 @@ def r2_by_hop(found: Tensor, truth: Tensor, distance: Tensor, hops: int) -> list
     None where a pair is answered 0 or less (the method does not see so far), or there are fewer than two pairs.
 
     Shapes:
-        found, truth, distance: (n, m); distance as `graphs.receptive.hop_distances` answers it
+        found, truth, distance: (n, m); distance as `graphs.layers.hop_distances` answers it
     """
     scores: list[float | None] = []
     for hop in range(1, hops + 1):

@@ -105,7 +105,7 @@ def respond(edges: FlowEdges, shock: Tensor, hops: int | None = None, tolerance:
         if hops is None and front.abs().max() <= tolerance * total.abs().max():
             return total
     if hops is None:
-        raise ValueError("edges: expected a spectral radius below 1, but the sum over hops does not settle")
+        raise ValueError("edges: expected a spectral radius below 1, got a sum over hops that does not settle")
     return total
 
 

@@ -3,38 +3,31 @@ r"""Learn how shocks travel through supply chains: what each sector answers, D h
 .. math:: x = \sum_{k=0}^{D} A^k f \text{ (requirement)}, \quad p = \sum_{k=0}^{D} (A')^k v \text{ (price)}, \quad
     f = (I - A)\, x \text{ (demand)}
 
-The model (`graphs.propagation`) is given the coefficients on the edges and a shock; it has to learn that coefficients
+The model (`graphs.supply.model`) is given the coefficients on the edges and a shock; it has to learn that coefficients
 multiply along a path and paths add up. Answers span decades, so requirement and price are compared on a log scale,
 where every pair of sectors counts the same:
 
 .. math:: L = \operatorname{mean} (\ln \hat x_i - \ln x_i)^2 \text{ over sectors within reach}
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
-from torchmetrics import MaxMetric, R2Score
+from torchmetrics import MaxMetric
 
-from core.training import StepOutput, Task, regression_metrics
+from core.training import StepOutput, Task, by_name, checked_names, regression_metrics
 
-from .data.flows import FlowDataModule, ShockBatch, ShockItem, join
+from .baselines import CHANGES, ROUNDS, output_itself, rounds_of_suppliers, series_against_inverse
+from .data.flows import FlowData, ShockBatch, join
 from .economy import Flow, FlowEdges
 from .model import Propagation
-from .scores import log_scores, r_squared
+from .scores import ExpR2
 from .shocks import Band, respond, sample_band, step
 
 TARGETS = ("requirement", "price", "demand")
 TRUTHS = ("series", "inverse")
-
-
-class ExpR2(R2Score):
-    """R^2 of what the given logarithms are logarithms of."""
-
-    def update(self, preds: Tensor, target: Tensor) -> None:
-        """Add logarithms."""
-        super().update(preds.exp(), target.exp())
 
 
 class SupplyChainTask(Task):
@@ -55,11 +48,18 @@ class SupplyChainTask(Task):
         shared: One layer used D times.
         scenarios: Perturbed copies of the table whose 5 % and 95 % quantiles `predict` adds; 0 for none.
         spread: Log standard deviation of the perturbation of each coefficient.
+        baselines: Simpler methods to measure on the same pairs: "one_round" and "two_rounds" of suppliers, and
+            "series_against_inverse", what cutting the series leaves out; with target "demand" "output_itself" alone.
+            None for all, [] for none.
         options: Of the optimisation, see `core.training.Task`.
 
     Raises:
         ValueError: An option is out of range, or the data are of another kind.
     """
+
+    data_type = FlowData
+    batch_type = ShockBatch
+    batches_from = "graphs.supply.data.join"
 
     def __init__(
         self,
@@ -72,6 +72,7 @@ class SupplyChainTask(Task):
         shared: bool = False,
         scenarios: int = 0,
         spread: float = 0.1,
+        baselines: list[str] | None = None,
         **options: Any,
     ) -> None:
         super().__init__(**options)
@@ -85,12 +86,18 @@ class SupplyChainTask(Task):
             )
         self.target, self.hops, self.truth = target, hops, truth
         self.scenarios, self.spread = scenarios, spread
-        self.model = Propagation(hops, heads, channels, hidden, positive=self.is_log, shared=shared)
+        self.baseline_names = checked_names(baselines, ROUNDS if self.is_log else CHANGES)
+        self.sizes: dict[str, Any] = {"heads": heads, "channels": channels, "hidden": hidden, "shared": shared}
+        self.beyond = MaxMetric()
+        self.build({})
+
+    def build(self, known: Mapping[str, Any]) -> None:
+        """Make the model and its metrics."""
+        self.model = Propagation(self.hops, positive=self.is_log, **self.sizes)
         metrics = regression_metrics()
         if self.is_log:
             metrics.add_metrics({"r2_linear": ExpR2()})
         self.use_metrics(metrics, main="r2", mode="max")
-        self.beyond = MaxMetric()
 
     @property
     def is_log(self) -> bool:
@@ -101,13 +108,6 @@ class SupplyChainTask(Task):
     def flow(self) -> Flow:
         """Which way shocks travel."""
         return "cost" if self.target == "price" else "demand"
-
-    def adapt_to(self, data: Any) -> None:
-        """Refuse data that hold no shocks to economies."""
-        if not isinstance(data, FlowDataModule):
-            raise ValueError(
-                f"data: expected economies, such as SyntheticEconomy or InputOutputData, got {type(data).__name__}"
-            )
 
     def forward(self, edges: FlowEdges, shock: Tensor) -> Tensor:
         """Answers (n, m) to shocks (n, m)."""
@@ -168,59 +168,44 @@ class SupplyChainTask(Task):
         if self.scenarios:
             generator = torch.Generator().manual_seed(batch_idx)
             band = sample_band(lambda some: self(some, batch.shock), edges, self.scenarios, self.spread, generator)
-        items = {item.number: item for item in self.trainer.datamodule.items("test")}
         columns = ["id", "economy", "shock", "sector", "prediction", "truth", *(["low", "high"] if band else [])]
         table: dict[str, list[Any]] = {name: [] for name in columns}
-        first = 0
-        for number in batch.number.tolist():
-            item: ShockItem = items[number]
-            rows = slice(first, first + len(item.economy))
-            for column, label in enumerate(item.labels):
-                table["id"] += [f"{number}:{label}:{name}" for name in item.economy.names]
-                table["economy"] += [number] * len(item.economy)
-                table["shock"] += [label] * len(item.economy)
-                table["sector"] += item.economy.names
+        for place, number in enumerate(batch.number.tolist()):
+            rows = (batch.graph == place).nonzero()[:, 0]
+            names, labels = self._names(batch, number, rows)
+            for column, label in enumerate(labels):
+                table["id"] += [f"{number}:{label}:{name}" for name in names]
+                table["economy"] += [number] * len(names)
+                table["shock"] += [label] * len(names)
+                table["sector"] += names
                 table["prediction"] += found[rows, column].tolist()
                 table["truth"] += truth[rows, column].tolist()
                 if band is not None:
                     table["low"] += band.low[rows, column].tolist()
                     table["high"] += band.high[rows, column].tolist()
-            first = rows.stop
         return table
 
-    def baselines(self, stage: str) -> Mapping[str, Mapping[str, float]]:
-        """One and two rounds of suppliers, I + A and I + A + A^2, on the same pairs; and what D hops leave out.
+    def _names(self, batch: ShockBatch, number: int, rows: Tensor) -> tuple[list[str], list[str]]:
+        """Names of an economy's sectors and of its shocks; their numbers where the data are not ours."""
+        data = self.data_module
+        if not isinstance(data, FlowData):
+            known = (batch.observed[rows] | (batch.shock[rows] != 0)).any(dim=0).nonzero()[:, 0].tolist()
+            return [str(k) for k in range(len(rows))], [str(k) for k in range(max(known, default=-1) + 1)]
+        item = next(item for item in data.items("test") if item.number == number)
+        return list(item.economy.names), list(item.labels)
 
-        On the log scale a method that answers 0 where the truth does not is given the smallest answer that is scored,
-        which flatters it; `reached` is the share that it answers, `r2_reached` is over those pairs alone.
-        """
-        data = getattr(self.trainer, "datamodule", None)
-        if not isinstance(data, FlowDataModule) or not data.items(stage):
+    def baselines(self, stage: str) -> Mapping[str, Mapping[str, float]]:
+        """The simpler methods that were asked for, on the same pairs (see `graphs.supply.baselines`)."""
+        data = self.data_module
+        if not isinstance(data, FlowData) or not data.items(stage):
             return {}
         batch = join(data.items(stage))
         edges, truth = batch.edges(self.flow), self.answer(batch)
         scored = self.scored(batch, truth)
-        if not self.is_log:
-            return {"output itself": _named(stage, {"r2": r_squared(batch.shock[scored], truth[scored])})}
-        names: dict[str, Callable[[], Tensor]] = {
-            "I + A": lambda: respond(edges, batch.shock, 1),
-            "I + A + A^2": lambda: respond(edges, batch.shock, 2),
+        methods = {
+            "output_itself": lambda: output_itself(batch, truth, scored),
+            "one_round": lambda: rounds_of_suppliers(edges, batch, truth, scored, 1),
+            "two_rounds": lambda: rounds_of_suppliers(edges, batch, truth, scored, 2),
+            "series_against_inverse": lambda: series_against_inverse(edges, batch, self.hops),
         }
-        found = {name: _named(stage, log_scores(method()[scored], truth[scored])) for name, method in names.items()}
-        everything = respond(edges, batch.shock)
-        elsewhere = batch.observed & (batch.shock == 0)
-        cut = respond(edges, batch.shock, self.hops)
-        within = elsewhere & (cut > 0)
-        found[f"series to {self.hops} hops against the inverse"] = _named(
-            stage,
-            {
-                "r2_linear": r_squared(cut[elsewhere], everything[elsewhere]),
-                "r2_reached": r_squared(cut[within].log(), everything[within].log()),
-                "reached": float((within & (everything > 0)).sum() / (elsewhere & (everything > 0)).sum()),
-            },
-        )
-        return found
-
-
-def _named(stage: str, scores: Mapping[str, float]) -> dict[str, float]:
-    return {f"{stage}/{name}": value for name, value in scores.items()}
+        return by_name((methods[name]() for name in self.baseline_names), stage)

@@ -9,9 +9,9 @@ import torch
 
 sys.path.append(str(Path(__file__).parents[2] / "demos"))  # the demos are scripts, not a package
 
-from _gap import COLUMNS, FIRST, NEITHER, SECOND, Item, embedded, gap_score, nearest, read_gap, titled
-from _language import PAD, UNKNOWN, TextEncoder, Vocabulary, pad, tokenise
-from _sentences import TEST_SETS, TOPICS, draw_bank, draw_it, draw_plain, minimal_pairs
+from language.gap import COLUMNS, FIRST, NEITHER, SECOND, Item, embedded, gap_score, nearest, read_gap, titled
+from language.sentences import TEST_SETS, TOPICS, draw_bank, draw_it, draw_plain, minimal_pairs
+from language.words import PAD, UNKNOWN, TextEncoder, Vocabulary, pad, tokenise
 
 TEXT = "Ann's dog met Bo. She didn't well-known."
 
@@ -144,7 +144,7 @@ def test_minimal_pairs_differ_in_one_word_and_in_the_answer():
 
 def test_stems():
     pytest.importorskip("sklearn")
-    from _keyphrases import keyword_stem, stem
+    from language.keyphrases import keyword_stem, stem
 
     cases = {"batteries": "battery", "Layers": "layer", "gases": "gase", "glass": "glass", "virus": "virus"}
     cases |= {"heroes": "heroe", "degrees": "degree", "goes": "goe"}
@@ -156,7 +156,7 @@ def test_stems():
 
 def test_documents_of_a_zip(tmp_path):
     pytest.importorskip("sklearn")
-    from _keyphrases import read_keyphrases
+    from language.keyphrases import read_keyphrases
 
     with zipfile.ZipFile(tmp_path / "keys.zip", "w") as archive:
         archive.writestr("X/docsutf8/a.txt", "A steel bridge is long. Bridges rise!")
@@ -175,7 +175,7 @@ def test_documents_of_a_zip(tmp_path):
 def test_textrank_on_a_path_of_three():
     """a - b - c with damping d: r_b = (1 - d) / 3 + d (r_a + r_c), r_a = (1 - d) / 3 + d r_b / 2."""
     pytest.importorskip("networkx")
-    from _keyphrases import textrank
+    from language.keyphrases import textrank
 
     ranks = textrank(["a", None, "b", "c"])
     middle = (0.05 + 0.85 * 0.1) / (1 - 0.85**2)
@@ -185,8 +185,8 @@ def test_textrank_on_a_path_of_three():
 
 def test_a_ranking_is_scored_by_hand():
     pytest.importorskip("sklearn")
-    from _keyphrases import document
-    from _ranking import evaluate
+    from language.keyphrases import document
+    from language.ranking import evaluate
 
     text = document("t", "red fox and grey wolf. They sleep. A wolf and a hare.", ["grey wolf", "hare"])
     ranking = {"wolf": 5.0, "red": 4.0, "hare": 3.0, "grey": 2.0, "fox": 1.0, "sleep": 0.0}
@@ -198,7 +198,7 @@ def test_a_ranking_is_scored_by_hand():
 
 
 def test_marks_of_words():
-    from _resolver import marks
+    from language.resolver import marks
 
     role, shape, count, sentence = marks(item(FIRST))  # Ann met with Bo . She sang
     assert role == [2, 0, 0, 2, 0, 1, 0]
@@ -209,7 +209,7 @@ def test_marks_of_words():
 
 def test_resolver_answers_with_weights_and_knows_no_order_of_names():
     """The probabilities sum to 1; to call the names B and A in place of A and B only swaps theirs; padding is inert."""
-    from _resolver import Resolver, encode
+    from language.resolver import Resolver, encode
 
     torch.manual_seed(0)
     vocabulary = Vocabulary([item(FIRST).words])

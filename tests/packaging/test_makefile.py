@@ -21,6 +21,8 @@ esac
 """
 """pip --version fails, so that the environment counts as not yet made."""
 
+TESTS = "-m pytest -n auto --dist loadfile"
+
 
 @pytest.fixture
 def project(tmp_path) -> Path:
@@ -49,10 +51,10 @@ def test_set_up_happens_once_and_again_after_a_change(project):
     install = "-m pip install --quiet --editable .[all,dev]"
     first = make(project, "test", fake, "PYTEST_ARGS=-x -k masks")
     assert first.returncode == 0, first.stderr
-    assert record(project) == ["-m venv .venv", install, "-m pytest -x -k masks"]
+    assert record(project) == ["-m venv .venv", install, f"{TESTS} -x -k masks"]
 
     assert make(project, "test", fake).returncode == 0
-    assert record(project) == ["-m pytest"]
+    assert record(project) == [TESTS]
 
     stamp = (project / ".venv" / ".installed").stat().st_mtime
     os.utime(project / "pyproject.toml", (stamp + 10, stamp + 10))
@@ -76,7 +78,7 @@ def test_environment_extras_and_torch_index_can_be_chosen(project):
         "-m venv other",
         "-m pip install --quiet torch torchvision --index-url https://example.org/cpu",
         "-m pip install --quiet --editable .[vision]",
-        "-m pytest",
+        TESTS,
     ]
     assert (project / "other" / ".installed").is_file() and not (project / ".venv").exists()
 

@@ -11,8 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from core.analysis import FaithfulnessReport
-from core.analysis.faithfulness import faithfulness
-from core.analysis.faithfulness.units import Positions
+from core.analysis.faithfulness import Positions, faithfulness
 
 from ..events.samples import EventSamples
 from .figures import Timeline

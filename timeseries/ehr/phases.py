@@ -16,8 +16,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
-from core.training import Task
-from core.training.optim import total_steps
+from core.training import Task, total_steps
 
 from .model.pretrain import two_hills
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from core.training.data.sampling import BatchKeys, mix
+from core.training.data import BatchKeys, mix
 
 from .samples import EventItem, EventSamples
 

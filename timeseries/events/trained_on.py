@@ -19,9 +19,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from core.training import Task
-from core.training.files import read_json
-from core.training.run.folder import RunFolder
+from core.training import Task, read_json
+from core.training.run import RunFolder
 
 KEY = "training_subjects"  # in a checkpoint
 SALT = 16  # bytes

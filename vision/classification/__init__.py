@@ -1,10 +1,9 @@
 """Image classification with a class token (V1): task, data, baselines."""
 
-from .baselines import BaselineResult, ranking_scores, support_vector_machine
+from .baselines import ranking_scores, support_vector_machine
 from .task import ImageClassificationTask, attention_maps
 
 __all__ = [
-    "BaselineResult",
     "ImageClassificationTask",
     "attention_maps",
     "ranking_scores",

@@ -1,33 +1,15 @@
 """The simpler method that every result stands beside: a support vector machine on raw pixels."""
 
-from typing import NamedTuple
+from collections.abc import Callable
 
 import numpy as np
 from sklearn.metrics import accuracy_score, average_precision_score, roc_auc_score
 from sklearn.svm import SVC
 
+from core.training import BaselineResult
+
 from ..images.base import ImageDataModule
 from ..images.datasets import ImageDataset
-
-
-class BaselineResult(NamedTuple):
-    """Scores of a baseline on the test part.
-
-    Shapes:
-        prediction: (n,)
-        score: (n,) for two classes, (n, K) for more
-        target: (n,)
-    """
-
-    prediction: np.ndarray
-    score: np.ndarray
-    target: np.ndarray
-
-    def metrics(self, stage: str = "test") -> dict[str, float]:
-        """accuracy, auroc and auprc under the same names and definitions as the model's."""
-        auroc, auprc = ranking_scores(self.target, self.score)
-        accuracy = float(accuracy_score(self.target, self.prediction))
-        return {f"{stage}/accuracy": accuracy, f"{stage}/auroc": auroc, f"{stage}/auprc": auprc}
 
 
 def ranking_scores(target: np.ndarray, score: np.ndarray) -> tuple[float, float]:
@@ -62,13 +44,22 @@ def support_vector_machine(data: ImageDataModule, part: str = "test", most: int 
     """
     scored = data.test_set if part == "test" else data.val_set
     if not isinstance(scored, ImageDataset):
-        raise ValueError(f"baseline: expected a {part} part, got none")
+        raise ValueError(f"baselines: expected a {part} part, got none")
     train = data.plain_train_set
+    if train is None:
+        raise ValueError("baselines: expected a training part, got none")
     if len(train) > most:
         raise ValueError(
-            f"baseline: expected at most {most} training images for a support vector machine, got {len(train)}; "
-            "set the task's baseline to null"
+            f"baselines: expected at most {most} training images for a support vector machine, got {len(train)}; "
+            "set the task's baselines to []"
         )
     machine = SVC(decision_function_shape="ovr").fit(train.pixels(), train.targets())
-    pixels = scored.pixels()
-    return BaselineResult(machine.predict(pixels), machine.decision_function(pixels), scored.targets())
+    pixels, target = scored.pixels(), scored.targets()
+    prediction, score = machine.predict(pixels), machine.decision_function(pixels)
+    auroc, auprc = ranking_scores(target, score)
+    values = {"accuracy": float(accuracy_score(target, prediction)), "auroc": auroc, "auprc": auprc}
+    return BaselineResult("svc_pixels", values, prediction=prediction, score=score, target=target)
+
+
+BASELINES: dict[str, Callable[[ImageDataModule], BaselineResult]] = {"svc_pixels": support_vector_machine}
+"""By their names: what the option `baselines` chooses from."""

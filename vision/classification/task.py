@@ -12,7 +12,7 @@ References:
 
 import warnings
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from timm.data import Mixup
@@ -21,14 +21,25 @@ from torch.nn import functional as F
 from torchmetrics import ClasswiseWrapper, MetricCollection
 from torchmetrics.classification import BinaryRecall, BinarySpecificity, MulticlassAccuracy
 
-from core.training import StepOutput, Task, classification_metrics
-from core.training.optim import total_steps
+from core.training import (
+    StepOutput,
+    Task,
+    by_name,
+    checked_names,
+    classification_metrics,
+    keep,
+    renamed,
+    total_steps,
+)
 
 from ..images.base import ImageDataModule
 from ..images.datasets import ImageBatch
 from ..vit.backbones import create_backbone, pretrained_moments
-from .baselines import support_vector_machine
+from .baselines import BASELINES
 from .schedules import NAMES, NamedSchedule
+
+DEFAULT = "vit_suite_micro_patch4_32"
+"""The model where none is named."""
 
 
 class ImageClassificationTask(Task):
@@ -37,8 +48,8 @@ class ImageClassificationTask(Task):
     What is None is taken from the data when training begins, and kept in the checkpoint.
 
     Args:
-        backbone: timm's name of the model; ours begin with vit_suite_.
-        backbone_options: Its further arguments, such as {embed_dim: 64, drop_path_rate: 0.1}.
+        model_name: timm's name of the model; ours begin with vit_suite_. None is vit_suite_micro_patch4_32.
+        model_options: Its further arguments, such as {embed_dim: 64, drop_path_rate: 0.1}.
         pretrained: Begin with trained weights, which come over the network.
         num_classes: K.
         channels: Of the images.
@@ -52,17 +63,31 @@ class ImageClassificationTask(Task):
         scheduler: timm's name of a learning-rate schedule, "cosine", "tanh", "step", "multistep" or "poly", with
             linear warm-up; None for warm-up and cosine as every task has it.
         scheduler_options: Its further arguments, such as {decay_rate: 0.5, decay_epochs: 10}.
-        baseline: "svc" for scikit-learn's support vector machine on the same pixels and split, or None.
+        baselines: Simpler methods to test on the same split: "svc_pixels", scikit-learn's support vector machine on the
+            pixels; None for all of them, [] for none.
+        backbone: Former name of `model_name`.
+        backbone_options: Former name of `model_options`.
+        baseline: Former name of `baselines`: "svc", or None for none.
         options: Of the optimisation, see `core.training.Task`.
 
     Raises:
         ValueError: An argument is out of range or does not fit the data.
     """
 
+    data_type = ImageDataModule
+    batch_type = ImageBatch
+    batches_from = "vision.ImageArrayData"
+    known_by_data = ("num_classes", "channels", "image_size")
+    former_options: ClassVar[Mapping[str, str]] = {
+        "backbone": "model_name",
+        "backbone_options": "model_options",
+        "baseline": "baselines",
+    }
+
     def __init__(
         self,
-        backbone: str = "vit_suite_micro_patch4_32",
-        backbone_options: dict[str, Any] | None = None,
+        model_name: str | None = None,
+        model_options: dict[str, Any] | None = None,
         pretrained: bool = False,
         num_classes: int | None = None,
         channels: int | None = None,
@@ -74,7 +99,10 @@ class ImageClassificationTask(Task):
         cutmix: float = 0.0,
         scheduler: str | None = None,
         scheduler_options: dict[str, Any] | None = None,
-        baseline: str | None = "svc",
+        baselines: list[str] | None = None,
+        backbone: str | None = None,
+        backbone_options: dict[str, Any] | None = None,
+        baseline: str | None = "unset",
         **options: Any,
     ) -> None:
         super().__init__(**options)
@@ -82,68 +110,69 @@ class ImageClassificationTask(Task):
             raise ValueError(f"normalize: expected 'data', 'backbone' or None, got {normalize!r}")
         if scheduler is not None and scheduler not in NAMES:
             raise ValueError(f"scheduler: expected one of {', '.join(NAMES)} or None, got {scheduler!r}")
-        if baseline not in ("svc", None):
+        if baseline not in ("svc", None, "unset"):
             raise ValueError(f"baseline: expected 'svc' or None, got {baseline!r}")
+        owner, former = type(self).__name__, {"svc": ["svc_pixels"], None: [], "unset": None}[baseline]
+        model_name = renamed(owner, "backbone", backbone, "model_name", model_name) or DEFAULT
+        model_options = renamed(owner, "backbone_options", backbone_options, "model_options", model_options)
+        baselines = renamed(owner, "baseline", former, "baselines", baselines)
+        keep(self.hparams, "model_name", model_name, "backbone")
+        keep(self.hparams, "model_options", model_options, "backbone_options")
+        keep(self.hparams, "baselines", baselines, "baseline", unset="unset")
         if not 0 <= label_smoothing < 1:
             raise ValueError(f"label_smoothing: expected 0 <= epsilon < 1, got {label_smoothing}")
         if mixup < 0 or cutmix < 0:
             raise ValueError(f"mixup, cutmix: expected at least 0, got {mixup} and {cutmix}")
-        self.backbone, self.backbone_options, self.pretrained = backbone, backbone_options, pretrained
+        self.model_name, self.model_options, self.pretrained = model_name, model_options, pretrained
         self.num_classes, self.channels, self.image_size = num_classes, channels, image_size
         self.class_names = class_names
         self.normalize = normalize or ("backbone" if pretrained else "data")
-        self.label_smoothing, self.mixup, self.cutmix, self.baseline = label_smoothing, mixup, cutmix, baseline
+        self.label_smoothing, self.mixup, self.cutmix = label_smoothing, mixup, cutmix
+        self.baseline_names = checked_names(baselines, BASELINES)
         self.scheduler, self.scheduler_options = scheduler, scheduler_options
         self.mixer: Mixup | None = None
-        if num_classes is not None and channels is not None and image_size is not None:
-            self._build()
+        self.begin()
 
     def adapt_to(self, data: ImageDataModule) -> None:
         """Take from the data what is not known yet, and check the rest against it."""
         if data.whole is None:  # only files to predict: the checkpoint says everything
             self.setup("predict")
             return
-        known = {"num_classes": len(data.classes), "channels": data.shape[0], "image_size": data.image_size}
-        for name, value in known.items():
-            given = getattr(self, name)
-            if given is not None and given != value and name != "image_size":
-                raise ValueError(f"{name}: the model has {given}, the data have {value}")
-            if given is None:
-                setattr(self, name, value)
-                self.hparams[name] = value
         if self.class_names is None:
             self.class_names = list(data.classes)
             self.hparams["class_names"] = self.class_names
+        size = data.image_size if self.image_size is None else self.image_size  # a model may take images of other sizes
+        self.know(num_classes=len(data.classes), channels=data.shape[0], image_size=size)
         if len(self.class_names) != self.num_classes:
             raise ValueError(f"class_names: expected {self.num_classes} names, got {len(self.class_names)}")
-        if not hasattr(self, "model"):
-            self._build()
         if self.normalize == "data" and self.trainer.training:
+            assert data.mean is not None and data.std is not None
             self.mean.copy_(data.mean)
             self.std.copy_(data.std)
 
-    def _build(self) -> None:
-        assert self.num_classes is not None and self.channels is not None and self.image_size is not None
+    def build(self, known: Mapping[str, Any]) -> None:
+        """Make the model, the normalisation, mixup and the metrics."""
+        channels: int = known["channels"]
         self.model = create_backbone(
-            self.backbone,
-            num_classes=self.num_classes,
-            in_chans=self.channels,
-            image_size=self.image_size,
+            self.model_name,
+            num_classes=known["num_classes"],
+            in_chans=channels,
+            image_size=known["image_size"],
             pretrained=self.pretrained,
-            options=self.backbone_options,
+            options=self.model_options,
         )
-        self.register_buffer("mean", torch.zeros(self.channels))
-        self.register_buffer("std", torch.ones(self.channels))
+        self.register_buffer("mean", torch.zeros(channels))
+        self.register_buffer("std", torch.ones(channels))
         if self.normalize == "backbone":
             mean, std = pretrained_moments(self.model)
-            self.mean.copy_(mean if len(mean) == self.channels else mean.mean().expand(self.channels))
-            self.std.copy_(std if len(std) == self.channels else std.mean().expand(self.channels))
+            self.mean.copy_(mean if len(mean) == channels else mean.mean().expand(channels))
+            self.std.copy_(std if len(std) == channels else std.mean().expand(channels))
         if self.mixup or self.cutmix:
             self.mixer = Mixup(
                 mixup_alpha=self.mixup,
                 cutmix_alpha=self.cutmix,
                 label_smoothing=self.label_smoothing,
-                num_classes=self.num_classes,
+                num_classes=known["num_classes"],
             )
         self.use_metrics(self._metrics(), main="accuracy", mode="max")
 
@@ -162,14 +191,6 @@ class ImageClassificationTask(Task):
             within = {"within": ClasswiseWrapper(each, labels=list(names), prefix="accuracy_")}
         metrics.add_metrics(within)
         return metrics
-
-    def setup(self, stage: str) -> None:
-        """Refuse to go on without a model (the data have had their chance in `adapt_to`)."""
-        if not hasattr(self, "model"):
-            raise ValueError(
-                "num_classes, channels, image_size: expected numbers, or one of our image data modules that knows "
-                f"them, got {self.num_classes}, {self.channels}, {self.image_size}"
-            )
 
     def normalised(self, image: torch.Tensor) -> torch.Tensor:
         """Images as the model takes them, (B, C, H, W)."""
@@ -215,8 +236,7 @@ class ImageClassificationTask(Task):
         """Identifier, label (if known), predicted class and the probability of each class."""
         probabilities = self(batch.image).float().softmax(dim=1)
         names = self.class_names or [str(k) for k in range(probabilities.shape[1])]
-        data = self.trainer.datamodule
-        table: dict[str, Any] = {"id": data.names_of(batch.index)}
+        table: dict[str, Any] = {"id": self.names_of(batch.index)}
         if (batch.label >= 0).all():
             table["label"] = [names[int(k)] for k in batch.label]
         chosen = (probabilities[:, 1] >= 0.5).long() if len(names) == 2 else probabilities.argmax(dim=1)
@@ -225,10 +245,10 @@ class ImageClassificationTask(Task):
 
     def baselines(self, stage: str) -> Mapping[str, Mapping[str, float]]:
         """scikit-learn's support vector machine on the pixels of the same split."""
-        data = getattr(self.trainer, "datamodule", None)
-        if self.baseline is None or stage != "test" or not isinstance(data, ImageDataModule):
+        data = self.data_module
+        if stage != "test" or not isinstance(data, ImageDataModule):
             return {}
-        return {"svc_pixels": support_vector_machine(data).metrics(stage)}
+        return by_name([BASELINES[name](data) for name in self.baseline_names], stage)
 
 
 def mix(mixer: Mixup, image: torch.Tensor, label: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

@@ -1,10 +1,12 @@
 """Images: decoding, augmentation, splits, and the base of their data modules."""
 
+from core.training import Split
+
 from .augment import RandomAffine, policy_by_name
 from .base import ImageDataModule, LabelledImages
 from .datasets import ArrayImages, FileImages, ImageBatch, ImageDataset
 from .decode import EXTENSIONS, fit_size, read_image
-from .splits import Split, stratified_split
+from .splits import stratified_split
 
 __all__ = [
     "EXTENSIONS",

@@ -1,16 +1,16 @@
 """What all image data modules share: splits, augmentation, the numbers that a model needs to know."""
 
-from abc import ABC, abstractmethod
-from typing import NamedTuple
+from abc import ABC
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 
-from core.training import DataModule
+from core.training import LoadedDataModule, Split
 
 from .augment import RandomAffine, policy_by_name
 from .datasets import ImageBatch, ImageDataset, Images, PolicyDataset, channel_moments, stack
-from .splits import Split, stratified_split
+from .splits import stratified_split
 
 
 class LabelledImages(NamedTuple):
@@ -30,7 +30,7 @@ class LabelledImages(NamedTuple):
     names: list[str] | None = None
 
 
-class ImageDataModule(DataModule, ABC):
+class ImageDataModule(LoadedDataModule[LabelledImages], ABC):
     """Images with class labels, split by class, augmented by batch.
 
     The split is stratified and depends on the labels and `split_seed` alone: with `fold` it is k-fold, without it
@@ -38,15 +38,8 @@ class ImageDataModule(DataModule, ABC):
     normalises them with `mean` and `std`, which are of the training part.
 
     Args:
-        batch_size: Images per process and step.
-        num_workers: Processes that read images.
-        seed: Of the order and the augmentation.
-        drop_last: Leave out the incomplete last batch of an epoch.
-        val_fraction: Part for validation; 0 for none.
-        test_fraction: Part for the test in a hold-out split.
         fold: Number of the test fold; None for a hold-out split.
         folds: How many folds there are.
-        split_seed: Of the split.
         rotation: Augmentation: largest angle, degrees.
         scale: Augmentation: largest relative change of size.
         translation: Augmentation: largest shift, as a fraction of the side.
@@ -56,19 +49,13 @@ class ImageDataModule(DataModule, ABC):
         fill: What the augmentation shows outside the image: "zeros", "border" or "reflection".
         policy: Augmentation by name on each image, of timm ("rand-m7-n2-mstd0.5") or torchvision
             ("TrivialAugmentWide"); None for none.
+        options: Of `core.training.LoadedDataModule`: fractions and seed of the split, batches.
     """
 
     def __init__(
         self,
-        batch_size: int = 64,
-        num_workers: int = 0,
-        seed: int = 0,
-        drop_last: bool = True,
-        val_fraction: float = 0.1,
-        test_fraction: float = 0.2,
         fold: int | None = None,
         folds: int = 5,
-        split_seed: int = 0,
         rotation: float = 0.0,
         scale: float = 0.0,
         translation: float = 0.0,
@@ -77,39 +64,28 @@ class ImageDataModule(DataModule, ABC):
         vertical_flip: float = 0.0,
         fill: str = "zeros",
         policy: str | None = None,
+        **options: Any,
     ) -> None:
-        super().__init__(batch_size=batch_size, num_workers=num_workers, seed=seed, drop_last=drop_last)
-        self.val_fraction, self.test_fraction = val_fraction, test_fraction
-        self.fold, self.folds, self.split_seed = fold, folds, split_seed
+        super().__init__(**options)
+        self.fold, self.folds = fold, folds
         self.affine = RandomAffine(rotation, scale, translation, shear, horizontal_flip, vertical_flip, fill)
         self.policy = policy
         self.collate = stack
-        self.whole: LabelledImages | None = None
-        self.split: Split | None = None
+        self.plain_train_set: ImageDataset | None = None
         self.mean: torch.Tensor | None = None
         self.std: torch.Tensor | None = None
 
-    @abstractmethod
-    def load(self) -> LabelledImages:
-        """Read the whole data set; every data module says how."""
-
-    def setup(self, stage: str | None = None) -> None:
-        """Read, split, and tell the task what it must know about the images."""
-        if self.whole is None:
-            self._read()
-        self.introduce()
-
-    def _read(self) -> None:
-        whole = self.load()
-        labels = np.asarray(whole.labels)
+    def arrange(self, loaded: LabelledImages, stage: str | None) -> None:
+        """Split by class, unless the authors did, and measure the training part."""
+        labels = np.asarray(loaded.labels)
         if len(labels) == 0:
             raise ValueError(f"{type(self).__name__}: expected labelled images, got none")
-        if labels.min() < 0 or labels.max() >= len(whole.classes):
+        if labels.min() < 0 or labels.max() >= len(loaded.classes):
             raise ValueError(
-                f"{type(self).__name__}: expected labels in 0 .. {len(whole.classes) - 1}, "
+                f"{type(self).__name__}: expected labels in 0 .. {len(loaded.classes) - 1}, "
                 f"got {labels.min()} .. {labels.max()}"
             )
-        split = whole.split
+        split = loaded.split
         if split is None:
             split = stratified_split(
                 labels,
@@ -119,27 +95,28 @@ class ImageDataModule(DataModule, ABC):
                 folds=self.folds,
                 seed=self.split_seed,
             )
-        self.whole, self.split = whole, split
-        train, val, test = (ImageDataset(whole.images, labels, items) for items in split)
-        self.plain_train_set, self.val_set, self.test_set = (
-            train,
-            val if len(val) else None,
-            test if len(test) else None,
-        )
+        self.split = split
+        train, val, test = (ImageDataset(loaded.images, labels, items) for items in split)
+        self.plain_train_set, self.train_set = train, train
+        self.val_set, self.test_set = val if len(val) else None, test if len(test) else None
         self.mean, self.std = channel_moments(train)
-        self.train_set = train
         if self.policy is not None:
             self.train_set = PolicyDataset(train, policy_by_name(self.policy, self.image_size))
 
     @property
+    def whole(self) -> LabelledImages | None:
+        """The whole data set; None before `setup`, and where there are only images to predict."""
+        return self.loaded
+
+    @property
     def classes(self) -> tuple[str, ...]:
         """The names of the classes."""
-        return self._ready().classes
+        return self.ready().classes
 
     @property
     def shape(self) -> tuple[int, int, int]:
         """Channels, height and width of every image."""
-        channels, height, width = self._ready().images[0].shape
+        channels, height, width = self.ready().images[0].shape
         return channels, height, width
 
     @property
@@ -152,17 +129,15 @@ class ImageDataModule(DataModule, ABC):
 
     def names_of(self, index: torch.Tensor) -> list[str]:
         """Identifiers of items, by their numbers."""
-        names = self._ready().names
+        names = self.ready().names
         return [str(int(item)) if names is None else names[int(item)] for item in index]
 
-    def describe_split(self) -> str:
-        """The split in words."""
-        self._ready()
-        sizes = ", ".join(f"{name} {len(part)}" for name, part in zip(Split._fields, self.split or (), strict=False))
-        if self._ready().split is not None:
-            return f"the split of the data's authors: {sizes}"
+    def split_words(self) -> str:
+        """How the parts were drawn."""
+        if self.ready().split is not None:
+            return "the split of the data's authors"
         how = "hold-out" if self.fold is None else f"fold {self.fold} of {self.folds}, shuffled"
-        return f"stratified, {how}, seed {self.split_seed}: {sizes}"
+        return f"stratified, {how}, seed {self.split_seed}"
 
     def on_after_batch_transfer(self, batch: ImageBatch, dataloader_idx: int) -> ImageBatch:
         """Augment the geometry of a training batch."""
@@ -175,8 +150,3 @@ class ImageDataModule(DataModule, ABC):
         """Refuse k-fold for a data set with a split of its authors."""
         if self.fold is not None:
             raise ValueError(f"fold: {owner} is split by its authors, so expected none, got {self.fold}")
-
-    def _ready(self) -> LabelledImages:
-        if self.whole is None:
-            raise RuntimeError(f"{type(self).__name__}: call setup() first")
-        return self.whole

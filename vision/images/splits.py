@@ -8,18 +8,10 @@ Two schemes exist.
   the test part and the `val` fraction is drawn, class by class, from the rest.
 """
 
-from typing import NamedTuple
-
 import numpy as np
 from sklearn.model_selection import StratifiedKFold, StratifiedShuffleSplit
 
-
-class Split(NamedTuple):
-    """Item numbers of the three parts, each sorted; together they are every item exactly once."""
-
-    train: np.ndarray
-    val: np.ndarray
-    test: np.ndarray
+from core.training import Split
 
 
 def stratified_split(

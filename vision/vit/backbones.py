@@ -37,7 +37,7 @@ def create_backbone(
     if not timm.is_model(architecture):
         near = difflib.get_close_matches(architecture, timm.list_models(), n=3, cutoff=0.5)
         hint = f"; near: {', '.join(near)}" if near else ""
-        raise ValueError(f"backbone: expected a model that timm knows (timm.list_models()), got {name!r}{hint}")
+        raise ValueError(f"model_name: expected a model that timm knows (timm.list_models()), got {name!r}{hint}")
     if pretrained and not timm.models.is_model_pretrained(name):
         raise ValueError(f"pretrained: timm knows no trained weights for {name!r}; expected false, got true")
     arguments: dict[str, Any] = {"num_classes": num_classes, "in_chans": in_chans, **(options or {})}
@@ -46,7 +46,7 @@ def create_backbone(
     try:
         return _create(name, pretrained, image_size, arguments)
     except TypeError as error:
-        raise ValueError(f"backbone_options: {name} does not take them: {error}") from error
+        raise ValueError(f"model_options: {name} does not take them: {error}") from error
     except (OSError, RuntimeError) as error:
         if not pretrained:
             raise

@@ -16,48 +16,19 @@ from typing import Any
 
 import torch
 from timm.layers import trunc_normal_
-from timm.models import register_notrace_function, register_notrace_module
+from timm.models import register_notrace_function
 from timm.models._features import feature_take_indices
 from timm.models._manipulate import checkpoint_seq
 from torch import nn
 
 from core import AttentionOutput
-from core.layers import AttentionPooling, TransformerBlock
-from core.positions import LearnedPositions
-from core.scores import Cosine, Dot
+from core.layers import AttentionPooling
 
-from .scripting import ScriptableBlock, ScriptablePositions
+from .blocks import Block, GridPositions, norm_layer
+from .options import SCORES, check_pool, pair
 from .stems import STEMS, check_images
 
-POOLS = ("token", "avg", "map", "")
-"""Class token, mean over the patches, attention pooling, none."""
-
-SCORES = {"dot": Dot, "cosine": Cosine}
-
 register_notrace_function(check_images)
-
-
-@register_notrace_module
-class Block(TransformerBlock):
-    """core's block, which torch.fx takes whole and TorchScript reads through its twin."""
-
-    def __prepare_scriptable__(self) -> nn.Module:
-        if self.attention.query_norm_limit is not None or self.attention.key_norm_limit is not None:
-            raise ValueError(
-                f"TorchScript: expected attention without limits of norms, got {self.attention.extra_repr()}"
-            )
-        return ScriptableBlock(self)
-
-
-@register_notrace_module
-class GridPositions(LearnedPositions):
-    """core's table of positions of a grid, which torch.fx takes whole and TorchScript reads through its twin."""
-
-    def __prepare_scriptable__(self) -> nn.Module:
-        return ScriptablePositions(self)
-
-
-register_notrace_module(AttentionPooling)
 
 
 class VisionTransformer(nn.Module):
@@ -129,7 +100,7 @@ class VisionTransformer(nn.Module):
         backend: str = "auto",
     ) -> None:
         super().__init__()
-        _check_pool(global_pool, class_token)
+        check_pool(global_pool, class_token)
         if stem not in STEMS:
             raise ValueError(f"stem: expected one of {', '.join(STEMS)}, got {stem!r}")
         if score not in SCORES:
@@ -151,7 +122,7 @@ class VisionTransformer(nn.Module):
         self.grad_checkpointing = False
         self.patch_embed = STEMS[stem](patch_size, in_chans, embed_dim)
         self.patch_size = patch_size
-        self.img_size = _pair(img_size)
+        self.img_size = pair(img_size)
         if any(side < patch_size or side % patch_size for side in self.img_size):
             raise ValueError(f"img_size: expected positive multiples of the patch size {patch_size}, got {img_size}")
         self.cls_token = nn.Parameter(torch.zeros(1, 1, embed_dim)) if class_token else None
@@ -170,7 +141,7 @@ class VisionTransformer(nn.Module):
                     drop_path=drop_path_rate * layer / max(depth - 1, 1),
                     layer_scale=init_values,
                     projection_bias=qkv_bias,
-                    norm_layer=_norm,
+                    norm_layer=norm_layer,
                     **compared,
                 )
                 for layer in range(depth)
@@ -179,7 +150,7 @@ class VisionTransformer(nn.Module):
         self.feature_info = [
             {"module": f"blocks.{layer}", "num_chs": embed_dim, "reduction": patch_size} for layer in range(depth)
         ]
-        self.norm = _norm(embed_dim)
+        self.norm = norm_layer(embed_dim)
         pooled = {**compared, "qk_norm": False}
         self.attn_pool = AttentionPooling(embed_dim, num_heads, **pooled) if global_pool == "map" else None
         self.head_drop = nn.Dropout(drop_rate)
@@ -234,7 +205,7 @@ class VisionTransformer(nn.Module):
             global_pool: As in the class; "map" only where it was built with it.
         """
         if global_pool is not None:
-            _check_pool(global_pool, self.has_class_token)
+            check_pool(global_pool, self.has_class_token)
             if global_pool == "map" and self.attn_pool is None:
                 raise ValueError("global_pool: 'map' needs a model built with it, got one without attention pooling")
             if global_pool != "map":
@@ -248,7 +219,7 @@ class VisionTransformer(nn.Module):
     @torch.jit.ignore
     def set_input_size(self, img_size: int | Sequence[int]) -> None:
         """Make the table of positions one for another image size (a new parameter: before the optimiser)."""
-        height, width = _pair(img_size)
+        height, width = pair(img_size)
         if height % self.patch_size or width % self.patch_size:
             raise ValueError(f"img_size: expected multiples of the patch size {self.patch_size}, got {img_size}")
         self.positions.resize_((height // self.patch_size, width // self.patch_size))
@@ -371,21 +342,3 @@ class VisionTransformer(nn.Module):
         twin._modules = dict(self._modules)
         twin.blocks = nn.Sequential(*(block.__prepare_scriptable__() for block in self.blocks))
         return twin
-
-
-def _norm(features: int) -> nn.Module:
-    return nn.LayerNorm(features, eps=1e-6)
-
-
-def _pair(size: int | Sequence[int]) -> tuple[int, int]:
-    pair = (size, size) if isinstance(size, int) else tuple(size)
-    if len(pair) != 2:
-        raise ValueError(f"img_size: expected one side or (height, width), got {size}")
-    return int(pair[0]), int(pair[1])
-
-
-def _check_pool(global_pool: str, class_token: bool) -> None:
-    if global_pool not in POOLS:
-        raise ValueError(f"global_pool: expected one of {POOLS}, got {global_pool!r}")
-    if global_pool == "token" and not class_token:
-        raise ValueError("global_pool: 'token' needs class_token=True, got False")

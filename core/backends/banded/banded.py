@@ -38,7 +38,7 @@ def cost(problem: Problem) -> Cost:
     p = problem
     band = band_of(p.pattern) or Band(-p.Lk, p.Lk)
     chosen = sum(mask.index.shape[-1] for mask in band.everywhere)
-    by_kernel = _kernel_can(p)
+    by_kernel = kernel_can(p)
     rows = ROWS if by_kernel else TILE.rows
     pairs = p.B * p.H * (p.Lq * min(p.Lk, band.width + rows - 1 + chosen) + min(chosen, p.Lq) * p.Lk)
     width, size = p.q.shape[3] + p.v.shape[3], p.compute_dtype.itemsize
@@ -63,7 +63,7 @@ def run(problem: Problem, seed: Tensor | None) -> AttentionOutput:
     assert band is not None
     assert p.pattern is not None
     everywhere = global_positions(band, p.B)
-    if not (_kernel_can(p) and _is_finite(p)):
+    if not (kernel_can(p) and _is_finite(p)):
         return attend_by_tiles(p, seed, BandCut(band, everywhere))
     mask = p.pattern if p.padding is None else p.pattern & p.padding
     factor, q, k = features(p, p.q.to(p.compute_dtype), p.k.to(p.compute_dtype))
@@ -76,7 +76,7 @@ def run(problem: Problem, seed: Tensor | None) -> AttentionOutput:
     return AttentionOutput(out.to(p.q.dtype), lse=lse if "lse" in p.need else None)
 
 
-def _kernel_can(p: Problem) -> bool:
+def kernel_can(p: Problem) -> bool:
     """Whether torch's flash kernel computes this: it learns no bias, drops nothing and answers no entropy."""
     learns = p.bias is not None and (
         p.bias.requires_grad() or (isinstance(p.temperature, Tensor) and p.temperature.requires_grad)

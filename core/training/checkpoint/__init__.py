@@ -1,6 +1,13 @@
 """Checkpoints: what is saved when, how it is read without running code, and who wins over its options."""
 
 from .best import Best, EarlyStop
-from .checkpoints import RunCheckpoint, SafeCheckpointIO, read_checkpoint
+from .checkpoints import RunCheckpoint, SafeCheckpointIO, check_fits, read_checkpoint
 
-__all__ = ["Best", "EarlyStop", "RunCheckpoint", "SafeCheckpointIO", "read_checkpoint"]
+__all__ = [
+    "Best",
+    "EarlyStop",
+    "RunCheckpoint",
+    "SafeCheckpointIO",
+    "check_fits",
+    "read_checkpoint",
+]

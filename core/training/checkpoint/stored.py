@@ -92,6 +92,23 @@ class Stored:
         return f"note: model.{key} = {wanted!r} as typed, not {stored!r} from the checkpoint"
 
 
+def settle_names(used: Any, task: type, arguments: list[str]) -> None:
+    """Let a typed option win over a configuration file that gives it under another name (`used` is changed in place).
+
+    Args:
+        used: The model's options.
+        task: The model's class, whose `former_options` say which options were renamed.
+        arguments: Of the command line.
+    """
+    typed = set(_typed(arguments))
+    for old, new in dict(getattr(task, "former_options", {})).items():
+        unset = {new: None, old: _default(task, old)}
+        given = [name for name in unset if used.get(name, unset[name]) != unset[name]]
+        if len(given) == 2 and len(typed & set(given)) == 1:
+            (other,) = set(given) - typed
+            used[other] = unset[other]
+
+
 def _typed(arguments: list[str]) -> Iterator[str]:
     for argument in arguments:
         name = argument.partition("=")[0]

@@ -1,1 +1,7 @@
 """The command line: its parser, the domains that it knows, and one message per error."""
+
+from .errors import nearest
+
+__all__ = [
+    "nearest",
+]

@@ -2,7 +2,7 @@
 
 from .loaded import LoadedDataModule
 from .module import DataModule, hash_arrays, hash_files
-from .sampling import BatchKeys, Key, Loader
+from .sampling import BatchKeys, Key, Loader, mix
 from .split import PARTS, Split
 
 __all__ = [
@@ -15,4 +15,5 @@ __all__ = [
     "Split",
     "hash_arrays",
     "hash_files",
+    "mix",
 ]

@@ -43,9 +43,12 @@ class LoadedDataModule(DataModule, ABC, Generic[Loaded]):
     def setup(self, stage: str | None = None) -> None:
         """Read and split, once, and let the task look at the data."""
         if self.loaded is None:
-            loaded = self.load()
-            self.arrange(loaded, stage)
-            self.loaded = loaded
+            self.loaded = self.load()
+            try:
+                self.arrange(self.loaded, stage)
+            except BaseException:
+                self.loaded = None  # what could not be split is not there
+                raise
         self.introduce()
 
     def ready(self) -> Loaded:
@@ -59,7 +62,9 @@ class LoadedDataModule(DataModule, ABC, Generic[Loaded]):
         return self.loaded
 
     def describe_split(self) -> str:
-        """The split in words."""
+        """The split in words; where only items to predict are there, how many."""
+        if self.loaded is None and self.predict_set is not None:
+            return f"nothing is split: {len(self.predict_set)} to predict"  # type: ignore[arg-type]
         self.ready()
         return "" if self.split is None else f"{self.split_words()}: {self.split}"
 

@@ -36,10 +36,12 @@ class DataModule(L.LightningDataModule):
     """Whether the class is only the former name of another one."""
     from_python: ClassVar[bool] = False
     """Whether it takes arrays, which no configuration can hold: it is not for the command line."""
+    not_stored: ClassVar[tuple[str, ...]] = ()
+    """Constructor arguments that a checkpoint does not keep: the arrays themselves."""
 
     def __init__(self, batch_size: int = 64, num_workers: int = 0, seed: int = 0, drop_last: bool = True) -> None:
         super().__init__()
-        self.save_hyperparameters(logger=False)
+        self.save_hyperparameters(logger=False, ignore=list(self.not_stored))
         self.batch_size, self.num_workers, self.seed, self.drop_last = batch_size, num_workers, seed, drop_last
         self.train_set: Dataset[Any] | None = None
         self.val_set: Dataset[Any] | None = None
@@ -56,6 +58,11 @@ class DataModule(L.LightningDataModule):
         task: object = None if self.trainer is None else self.trainer.lightning_module
         if isinstance(task, AdaptsToData):
             task.meet(self)
+
+    def option_of_model(self, name: str) -> Any:
+        """An option of the model that is run on these data; None without a run, or where it has no such option."""
+        module = None if self.trainer is None else self.trainer.lightning_module
+        return None if module is None else module.hparams.get(name)
 
     def names_of(self, index: torch.Tensor) -> list[str]:
         """Identifiers of items by their numbers, for tables; the numbers themselves where items have no names."""

@@ -1,7 +1,8 @@
 """Who trains, who chooses, who judges: item numbers of three parts, checked so that nothing leaks."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -57,6 +58,34 @@ class Split:
                     f"split: expected every {what} in one part, got {len(both)} in {first} and {second}, such as "
                     f"{both[0].item()!r}"
                 )
+
+    @classmethod
+    def of_parts(cls, parts: Mapping[str, Any], count: int) -> "Split":
+        """Make a split of what a user gives: part -> numbers of items, or a mask over all of them.
+
+        Args:
+            parts: Of "train", "val" and "test" those that there are; the others are empty.
+            count: How many items there are.
+
+        Raises:
+            ValueError: A part has another name, a mask another length, or an item does not exist or is in two parts.
+        """
+        strange = sorted(set(parts) - set(PARTS))
+        if strange:
+            raise ValueError(f"split: expected the parts {', '.join(PARTS)}, got {strange[0]!r}")
+        numbers: dict[str, np.ndarray] = {}
+        for name in PARTS:
+            part = np.asarray(parts.get(name, np.zeros(0, dtype=np.int64)))
+            if part.dtype == bool:
+                if part.shape != (count,):
+                    raise ValueError(f"{name}: expected a mask of {count} items, got {part.shape}")
+                part = np.flatnonzero(part)
+            part = part if part.size else part.astype(np.int64)
+            if len(part) and (part.dtype.kind not in "iu" or part.max() >= count):
+                got = f"{part.dtype} up to {part.max()}"
+                raise ValueError(f"{name}: expected whole numbers 0 .. {count - 1}, got {got}")
+            numbers[name] = part.astype(np.int64)
+        return cls(numbers["train"], numbers["val"], numbers["test"])
 
     def __iter__(self) -> Iterator[np.ndarray]:
         """The three parts."""

@@ -1,6 +1,5 @@
 """Sequences that are in memory already: lists, numpy arrays, torch tensors, or columns of a table."""
 
-import inspect
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -13,8 +12,6 @@ from ...sequences.alphabet import LETTERS, decode
 from ...sequences.splits import group_by_shared_kmers
 from .base import Loaded, SequenceDataModule
 from .batch import SequenceDataset, Sequences
-
-_ARRAYS = ("sequences", "labels", "names", "split", "groups")
 
 
 class SequenceArrayData(SequenceDataModule):
@@ -48,6 +45,7 @@ class SequenceArrayData(SequenceDataModule):
     licence = "as the data's owner says"
     source = "arrays in Python"
     from_python: ClassVar[bool] = True
+    not_stored: ClassVar[tuple[str, ...]] = ("sequences", "labels", "names", "split", "groups")
 
     def __init__(
         self,
@@ -83,19 +81,19 @@ class SequenceArrayData(SequenceDataModule):
                 raise ValueError(f"split: expected some label 1 in {name}, got none")
 
     @classmethod
-    def from_table(
+    def from_dataset(
         cls,
-        table: Any,
+        dataset: Any,
         sequence: str = "sequence",
         label: str | None = "label",
         name: str | None = None,
         **options: Any,
     ) -> "SequenceArrayData":
-        """Take columns of a table: a pandas data frame, a Hugging Face `datasets.Dataset`, or a dict of columns.
+        """Take columns of a Hugging Face `datasets.Dataset`, of a pandas data frame, or of a dict of columns.
 
         Args:
-            table: Whatever answers a column as `table[name]` and names them in `columns` (data frames), `column_names`
-                (data sets) or its keys.
+            dataset: Whatever answers a column as `dataset[name]` and names them in `column_names` (data sets),
+                `columns` (data frames) or its keys.
             sequence: Column of the sequences.
             label: Column of the labels; None predicts.
             name: Column of the names.
@@ -104,17 +102,12 @@ class SequenceArrayData(SequenceDataModule):
         Raises:
             ValueError: There is no such column, or what it holds is not what is expected.
         """
-        known = [str(column) for column in _columns(table)]
+        known = [str(column) for column in _columns(dataset)]
         for argument, column in (("sequence", sequence), ("label", label), ("name", name)):
             if column is not None and column not in known:
                 raise ValueError(f"{argument}: expected one of the columns {', '.join(known)}, got {column!r}")
-        labels, names = (None if column is None else list(table[column]) for column in (label, name))
-        return cls(list(table[sequence]), labels, names, **options)
-
-    def save_hyperparameters(self, *args: Any, **options: Any) -> None:
-        """Store the plain options alone."""
-        frame = inspect.currentframe()
-        super().save_hyperparameters(*args, ignore=_ARRAYS, frame=frame and frame.f_back, **options)
+        labels, names = (None if column is None else list(dataset[column]) for column in (label, name))
+        return cls(list(dataset[sequence]), labels, names, **options)
 
     def load(self) -> Loaded:
         """Put the arrays together."""
@@ -146,14 +139,14 @@ class SequenceArrayData(SequenceDataModule):
         return f"no {self.split_k} letters in a row in two parts" if self.groups is None else "no group in two parts"
 
 
-def _columns(table: Any) -> Sequence[Any]:
+def _columns(dataset: Any) -> Sequence[Any]:
     for attribute in ("column_names", "columns"):
-        found = getattr(table, attribute, None)
+        found = getattr(dataset, attribute, None)
         if found is not None:
             return list(found)
-    if isinstance(table, Mapping):
-        return list(table)
-    raise ValueError(f"table: expected a data frame, a data set or a map of columns, got {type(table).__name__}")
+    if isinstance(dataset, Mapping):
+        return list(dataset)
+    raise ValueError(f"dataset: expected a data set, a data frame or a map of columns, got {type(dataset).__name__}")
 
 
 def _array(values: Any) -> np.ndarray:
@@ -229,20 +222,5 @@ def _labels(labels: Any, count: int) -> np.ndarray:
 
 
 def _parts(split: Split | Mapping[str, Any], count: int) -> dict[str, np.ndarray]:
-    given = dict(zip(PARTS, split, strict=True)) if isinstance(split, Split) else dict(split)
-    strange = [name for name in given if name not in PARTS]
-    if strange:
-        raise ValueError(f"split: expected parts among {', '.join(PARTS)}, got {strange[0]!r}")
-    parts = {}
-    for name in PARTS:
-        part = _array(given.get(name, ()))
-        if part.dtype == bool:
-            part = np.flatnonzero(_column(part, count, f"split[{name!r}]"))
-        elif not part.size:
-            part = np.empty(0, dtype=np.int64)
-        if part.ndim != 1 or part.dtype.kind not in "iu":
-            raise ValueError(f"split[{name!r}]: expected a mask or item numbers, got {part.shape} of {part.dtype}")
-        if len(part) and not (0 <= part.min() and part.max() < count):
-            raise ValueError(f"split[{name!r}]: expected items 0 .. {count - 1}, got {part.min()} .. {part.max()}")
-        parts[name] = part.astype(np.int64)
-    return parts
+    given = dict(zip(PARTS, split, strict=True)) if isinstance(split, Split) else split
+    return dict(zip(PARTS, Split.of_parts({name: _array(part) for name, part in given.items()}, count), strict=True))

@@ -1,10 +1,13 @@
 """Data modules of labelled nodes."""
 
-from .base import NodeBatch, NodeData
+from .arrays import GraphArrayData
+from .base import LabelledGraph, NodeBatch, NodeData
 from .planetoid import PlanetoidData
 from .saved import SavedGraphData
 
 __all__ = [
+    "GraphArrayData",
+    "LabelledGraph",
     "NodeBatch",
     "NodeData",
     "PlanetoidData",

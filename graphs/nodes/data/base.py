@@ -1,6 +1,6 @@
 """What all data modules with labelled nodes share: checks, splits, whole graphs or samples of neighbours."""
 
-from abc import ABC, abstractmethod
+from abc import ABC
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -10,12 +10,12 @@ from torch import Tensor
 from torch.utils.data import Dataset
 from torch_geometric.data import Data
 
-from core.training import DataModule
+from core.training import PARTS, LoadedDataModule, Split
 
 from ...layers.inputs import check_edge_index
 from ...layers.structure import AddHops, in_degree
 from ..sampling import NeighbourSampler
-from ..splits import Part, Split, by_graph, by_node, by_time, visible
+from ..splits import Part, by_graph, by_node, by_time, visible
 
 SPLITS = ("given", "node", "time", "graph")
 
@@ -24,6 +24,7 @@ class LabelledGraph(NamedTuple):
     """A whole data set as one graph; several graphs are one with `data.batch`.
 
     `data.y` holds classes 0 .. len(classes) - 1, -1 where unknown; `data.time`, if any, when a node came into being.
+    Without classes there is nothing to learn: all nodes are there to predict.
     """
 
     data: Data
@@ -43,7 +44,7 @@ class NodeBatch(NamedTuple):
 
     data: Data
     target: Tensor
-    index: Tensor
+    index: Tensor  # type: ignore[assignment]  # hides tuple.index
 
     def to(self, device: Any, **options: Any) -> "NodeBatch":
         """The same on another device."""
@@ -78,28 +79,30 @@ class SampledNodes(Dataset[NodeBatch]):
         return [NodeBatch(data, torch.arange(len(items)), self.part.index[chosen])]
 
 
-class NodeData(DataModule, ABC):
+class NodeData(LoadedDataModule[LabelledGraph], ABC):
     """Nodes with classes.
 
     Without `fanouts` an epoch is one step over the whole graph; with them, targets come in batches with a sample of
-    their neighbours (`graphs.sampling`), drawn anew for every batch and epoch. Validation and test always see all
-    neighbours.
+    their neighbours (`graphs.NeighbourSampler`), drawn anew for every batch and epoch. Validation and test always see
+    all neighbours.
 
     What each part sees: with splits by node and with given ones the whole graph (only labels are hidden); by time only
     nodes that are not later than the part; by graph only the part's own graphs.
 
+    A subclass writes `load`, which answers a `LabelledGraph` of its own: its features are normalised in place.
+
     Args:
-        split: "given" (by the data's authors), "node", "time" or "graph", see `graphs.splits`.
+        split: "given" (by the data's authors), "node", "time" or "graph", see `graphs.nodes.splits`; None takes "given"
+            where the data come with one, else "graph" for several graphs, else "node".
         val_fraction: Part for validation.
         test_fraction: Part for the test.
         per_class: With "node": training nodes of each class; None for all that remain.
-        split_seed: Of the drawing.
         normalize_features: Divide the features of each node by their sum (bags of words); a node without any stays 0.
         hops: Count shortest paths up to this length beforehand, for models that ask for them; 0 for none.
         fanouts: Neighbours to draw for the targets, for these neighbours, and so on, a number for each layer of the
             model; -1 for all.
         batch_size: Targets per step, with `fanouts`.
-        options: Of `core.training.DataModule`.
+        options: Of `core.training.LoadedDataModule`.
 
     Raises:
         ValueError: An option is out of range, or the data do not fit together.
@@ -107,56 +110,47 @@ class NodeData(DataModule, ABC):
 
     def __init__(
         self,
-        split: str = "node",
+        split: str | None = "node",
         val_fraction: float = 0.2,
         test_fraction: float = 0.2,
         per_class: int | None = None,
-        split_seed: int = 0,
         normalize_features: bool = True,
         hops: int = 0,
         fanouts: list[int] | None = None,
         batch_size: int = 512,
         **options: Any,
     ) -> None:
-        super().__init__(batch_size=batch_size, **options)
-        if split not in SPLITS:
+        super().__init__(val_fraction=val_fraction, test_fraction=test_fraction, batch_size=batch_size, **options)
+        if split is not None and split not in SPLITS:
             raise ValueError(f"split: expected one of {', '.join(SPLITS)}, got {split!r}")
         if hops < 0 or (hops and fanouts):
             raise ValueError(f"hops: expected 0 or more, and 0 with fanouts, got {hops}")
-        self.scheme, self.val_fraction, self.test_fraction = split, val_fraction, test_fraction
-        self.per_class, self.split_seed = per_class, split_seed
+        self.scheme, self.per_class = split, per_class
         self.normalize_features, self.hops, self.fanouts = normalize_features, hops, fanouts
-        self.whole: LabelledGraph | None = None
-        self.split: Split | None = None
+        self.parts: dict[str, Part] = {}
         self.collate = _only
 
-    @abstractmethod
-    def load(self) -> LabelledGraph:
-        """Read the whole data set; every data module says how."""
-
-    def setup(self, stage: str | None = None) -> None:
-        """Read, split, and tell the task what it must know."""
-        if self.whole is None:
-            self._read()
-        self.introduce()
-
-    def _read(self) -> None:
-        whole = self.load()
-        owner = type(self).__name__
-        check_labelled(whole, owner)
-        split = self._split(whole)
-        data = whole.data.clone()
+    def arrange(self, loaded: LabelledGraph, stage: str | None) -> None:
+        """Check, normalise, and let each part see what it may."""
+        check_labelled(loaded)
+        data = loaded.data
         if self.normalize_features:
             data.x = data.x / data.x.sum(dim=1, keepdim=True).clamp_min(1e-12)
-        whole = whole._replace(data=data)
-        parts = [self._part(data, split, name) for name in Split._fields]
-        self.whole, self.split, self.parts = whole, split, dict(zip(Split._fields, parts, strict=True))
-        train, val, test = parts
-        if not len(train.target):
-            raise ValueError(f"{owner}: expected training nodes, got none")
+        if not loaded.classes:
+            everything = np.arange(data.num_nodes)
+            self.predict_set = WholeGraph(self._shown(visible(data, everything, everything)))
+            return
+        if self.scheme is None:
+            self.scheme = "given" if loaded.split is not None else "graph" if "batch" in data else "node"
+        split = self._split(loaded)
+        if not len(split.train):
+            raise ValueError(f"split: expected training nodes, got {split}")
+        self.parts = {name: self._part(data, split, name) for name in PARTS}
+        self.split = split
+        train, val, test = self.parts.values()
         self.train_set = WholeGraph(train)
         if self.fanouts is not None:
-            sampler = NeighbourSampler(train.data.edge_index, int(train.data.num_nodes), self.fanouts)
+            sampler = NeighbourSampler(train.data.edge_index, int(train.data.num_nodes or 0), self.fanouts)
             self.train_set = SampledNodes(train, sampler)
         self.val_set = WholeGraph(val) if len(val.target) else None
         self.test_set = WholeGraph(test) if len(test.target) else None
@@ -171,7 +165,7 @@ class NodeData(DataModule, ABC):
                 )
             found = whole.split
         elif self.scheme == "node":
-            return by_node(labels, **sizes, per_class=self.per_class, seed=self.split_seed)
+            found = by_node(labels, **sizes, per_class=self.per_class, seed=self.split_seed)
         elif self.scheme == "time":
             if "time" not in whole.data:
                 raise ValueError("split: expected data with a time of each node for 'time', got none")
@@ -180,10 +174,11 @@ class NodeData(DataModule, ABC):
             if "batch" not in whole.data:
                 raise ValueError("split: expected several graphs for 'graph', got one")
             found = by_graph(whole.data.batch.numpy(), **sizes, seed=self.split_seed)
-        return Split(*(part[labels[part] >= 0] for part in found))
+        train, val, test = (part[labels[part] >= 0] for part in found)
+        return Split(train, val, test, groups=found.groups, unit=found.unit)
 
     def _part(self, data: Data, split: Split, name: str) -> Part:
-        target = getattr(split, name)
+        target = split.part(name)
         if self.scheme in ("given", "node"):
             part = visible(data, np.arange(data.num_nodes), target)
         elif self.scheme == "graph":
@@ -191,6 +186,10 @@ class NodeData(DataModule, ABC):
         else:
             times = data.time.numpy()
             part = visible(data, np.flatnonzero(times <= times[target].max(initial=np.nanmin(times))), target)
+        return self._shown(part)
+
+    def _shown(self, part: Part) -> Part:
+        """With what the layers read beside it: degrees, hops, graphs numbered from 0."""
         shown = part.data.clone()
         shown.degree = in_degree(shown.edge_index, int(shown.num_nodes))
         if "batch" in shown:
@@ -198,40 +197,39 @@ class NodeData(DataModule, ABC):
         return part._replace(data=AddHops(self.hops)(shown) if self.hops else shown)
 
     @property
+    def whole(self) -> LabelledGraph:
+        """The data set."""
+        return self.ready()
+
+    @property
     def classes(self) -> tuple[str, ...]:
         """The names of the classes."""
-        return self._ready().classes
+        return self.ready().classes
 
     @property
     def num_features(self) -> int:
         """Features of a node."""
-        return int(self._ready().data.x.shape[1])
+        return int(self.ready().data.x.shape[1])
 
     @property
     def edge_dim(self) -> int | None:
         """Features of an edge; None where edges have none."""
-        attributes = self._ready().data.edge_attr
+        attributes = self.ready().data.edge_attr
         return None if attributes is None else int(attributes.shape[1])
 
     def names_of(self, index: Tensor) -> list[str]:
         """Identifiers of nodes, by their numbers."""
-        names = self._ready().names
+        names = self.ready().names
         return [str(int(node)) if names is None else names[int(node)] for node in index]
 
-    def describe_split(self) -> str:
-        """The split in words."""
-        self._ready()
-        sizes = ", ".join(f"{name} {len(part)}" for name, part in zip(Split._fields, self.split or (), strict=True))
-        how = "the split of the data's authors" if self.scheme == "given" else f"by {self.scheme}"
-        return f"{how}{f', seed {self.split_seed}' if self.scheme in ('node', 'graph') else ''}: {sizes}"
-
-    def _ready(self) -> LabelledGraph:
-        if self.whole is None:
-            raise RuntimeError(f"{type(self).__name__}: call setup() first")
-        return self.whole
+    def split_words(self) -> str:
+        """Who drew the parts, and by what."""
+        if self.scheme == "given":
+            return "the split of the data's authors"
+        return f"by {self.scheme}" + (f", seed {self.split_seed}" if self.scheme in ("node", "graph") else "")
 
 
-def check_labelled(whole: LabelledGraph, owner: str) -> None:
+def check_labelled(whole: LabelledGraph) -> None:
     """Raise unless features are finite, labels are known classes and edges join nodes that exist.
 
     Raises:
@@ -239,27 +237,28 @@ def check_labelled(whole: LabelledGraph, owner: str) -> None:
     """
     data = whole.data
     if data.x is None or data.y is None or data.edge_index is None:
-        raise ValueError(f"{owner}: expected x, y and edge_index, got {', '.join(data.keys()) or 'nothing'}")
+        raise ValueError(f"data: expected x, y and edge_index, got {', '.join(data.keys()) or 'nothing'}")
     nodes = data.x.shape[0]
     if data.x.ndim != 2 or not data.x.is_floating_point():
-        raise ValueError(f"{owner}: x: expected (nodes, features) numbers, got {tuple(data.x.shape)} {data.x.dtype}")
-    check_edge_index(f"{owner}: edge_index", data.edge_index, nodes, nodes)
+        raise ValueError(f"x: expected (nodes, features) numbers, got {tuple(data.x.shape)} {data.x.dtype}")
+    check_edge_index("edge_index", data.edge_index, nodes, nodes)
     strange = (~data.x.isfinite()).nonzero()
     if len(strange):
         node, feature = strange[0].tolist()
-        raise ValueError(f"{owner}: x: expected finite numbers, got {data.x[node, feature]} at node {node}")
+        raise ValueError(f"x: expected finite numbers, got {data.x[node, feature]} at node {node}")
     if data.edge_attr is not None and not bool(data.edge_attr.isfinite().all()):
         edge = int((~data.edge_attr.isfinite()).flatten(1).any(dim=1).nonzero()[0])
-        raise ValueError(
-            f"{owner}: edge_attr: expected finite numbers, got {data.edge_attr[edge].tolist()} at edge {edge}"
-        )
+        raise ValueError(f"edge_attr: expected finite numbers, got {data.edge_attr[edge].tolist()} at edge {edge}")
+    if "batch" in data:
+        across = (data.batch[data.edge_index[0]] != data.batch[data.edge_index[1]]).nonzero()
+        if len(across):
+            source, target = data.edge_index[:, int(across[0])].tolist()
+            raise ValueError(f"edge_index: expected edges within graphs, got one from {source} to {target}")
     if tuple(data.y.shape) != (nodes,) or data.y.is_floating_point():
-        raise ValueError(
-            f"{owner}: y: expected a class for each of {nodes} nodes, got {tuple(data.y.shape)} {data.y.dtype}"
-        )
+        raise ValueError(f"y: expected a class for each of {nodes} nodes, got {tuple(data.y.shape)} {data.y.dtype}")
     if len(data.y) and (int(data.y.min()) < -1 or int(data.y.max()) >= len(whole.classes)):
         got = f"{int(data.y.min())} .. {int(data.y.max())}"
-        raise ValueError(f"{owner}: y: expected classes 0 .. {len(whole.classes) - 1} (or -1, unknown), got {got}")
+        raise ValueError(f"y: expected classes 0 .. {len(whole.classes) - 1} (or -1, unknown), got {got}")
 
 
 def _only(batches: list[Any]) -> Any:

@@ -11,9 +11,8 @@ from torch import Tensor
 from torch_geometric.data import Data
 from torch_geometric.utils import coalesce, remove_self_loops
 
-from core.training import hash_files
+from core.training import Split, hash_files
 
-from ..splits import Split
 from .base import LabelledGraph, NodeData
 
 CLASSES = {
@@ -44,7 +43,7 @@ class PlanetoidData(NodeData):
     Args:
         root: The folder that holds ind.<name>.x, or <name>/raw with it.
         name: "Cora", "Citeseer" or "PubMed" (or another in the same form).
-        split: "given", or as `NodeData`.
+        split: As `NodeData`.
         options: See `NodeData`.
 
     Raises:
@@ -52,10 +51,13 @@ class PlanetoidData(NodeData):
         ValueError: A file holds something else; the message names it.
     """
 
+    name: str
     licence = "MIT (the files of kimiyoung/planetoid)"
     source = "Yang, Cohen, Salakhutdinov: Revisiting semi-supervised learning with graph embeddings, ICML 2016"
 
-    def __init__(self, root: str | None = None, name: str = "Cora", split: str = "given", **options: Any) -> None:
+    def __init__(
+        self, root: str | None = None, name: str = "Cora", split: str | None = "given", **options: Any
+    ) -> None:
         super().__init__(split=split, **options)
         self.root, self.name = None if root is None else Path(root).expanduser(), name
 
@@ -161,7 +163,7 @@ class _Restricted(pickle.Unpickler):
         admitted = {
             ("numpy", "ndarray"): np.ndarray,
             ("numpy", "dtype"): np.dtype,
-            ("_reconstruct",): np._core.multiarray._reconstruct,
+            ("_reconstruct",): np._core.multiarray._reconstruct,  # type: ignore[attr-defined]
             ("csr_matrix",): _Sparse,
             ("collections", "defaultdict"): defaultdict,
             ("_codecs", "encode"): _latin1,
@@ -179,7 +181,7 @@ class _Restricted(pickle.Unpickler):
 def _read(path: Path) -> Any:
     """Read one file: a tensor, or the dictionary of the graph."""
     if not path.is_file():
-        raise FileNotFoundError(f"{path}: there is no such file")
+        raise FileNotFoundError(f"{path}: expected one of Planetoid's files, got none")
     if path.name.endswith(".test.index"):
         return torch.tensor([_whole_number(path, n, line) for n, line in enumerate(path.read_text().split(), 1)])
     try:

@@ -10,9 +10,8 @@ from torch_geometric.data import Batch, Data
 from torch_geometric.data.data import DataEdgeAttr, DataTensorAttr
 from torch_geometric.data.storage import GlobalStorage
 
-from core.training import hash_files
+from core.training import Split, hash_files
 
-from ..splits import Split
 from .base import LabelledGraph, NodeData
 
 SAFE = [Data, DataEdgeAttr, DataTensorAttr, GlobalStorage]  # plain records of tensors
@@ -29,7 +28,7 @@ class SavedGraphData(NodeData):
 
     Args:
         path: The file.
-        split: See `NodeData`; None takes "given" where there are masks, else "graph" for several graphs, else "node".
+        split: See `NodeData`.
         class_names: In the order of the class numbers; None for the numbers.
         mask: Which of several given splits, where the masks are (N, splits).
         normalize_features: See `NodeData`.
@@ -52,17 +51,15 @@ class SavedGraphData(NodeData):
         normalize_features: bool = False,
         **options: Any,
     ) -> None:
-        super().__init__(split=split or "node", normalize_features=normalize_features, **options)
+        super().__init__(split=split, normalize_features=normalize_features, **options)
         self.path = None if path is None else Path(path).expanduser()
-        self.wanted_split, self.class_names, self.mask = split, class_names, mask
+        self.class_names, self.mask = class_names, mask
 
     def load(self) -> LabelledGraph:
         """Read the file; several graphs become one with `batch`."""
         path = self._file()
         data = joined(read_graphs(path), path)
         given = self._given(data)
-        if self.wanted_split is None:
-            self.scheme = "given" if given is not None else "graph" if "batch" in data else "node"
         count = int(data.y.max()) + 1 if data.y.numel() else 0
         names = tuple(self.class_names or (str(k) for k in range(count)))
         if count < 2 or len(names) < count:
@@ -88,7 +85,8 @@ class SavedGraphData(NodeData):
         both = (parts[0].int() + parts[1].int() + parts[2].int()) > 1
         if both.any():
             raise ValueError(f"{self.path}: expected each node in one part, got node {int(both.nonzero()[0])} in two")
-        return Split(*(np.flatnonzero(part.numpy()) for part in parts))
+        train, val, test = (np.flatnonzero(part.numpy()) for part in parts)
+        return Split(train, val, test)
 
     def _file(self) -> Path:
         if self.path is None:

@@ -1,14 +1,15 @@
 """Data modules of economies: synthetic ones and national tables."""
 
-from .flows import FlowDataModule, ShockBatch, ShockItem, join
+from .flows import FlowData, ShockBatch, ShockItem, join
 from .input_output import InputOutputData
-from .synthetic import SyntheticEconomy
+from .synthetic import SyntheticEconomy, SyntheticEconomyData
 
 __all__ = [
-    "FlowDataModule",
+    "FlowData",
     "InputOutputData",
     "ShockBatch",
     "ShockItem",
     "SyntheticEconomy",
+    "SyntheticEconomyData",
     "join",
 ]

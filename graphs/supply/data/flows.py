@@ -1,16 +1,19 @@
 """Shocks to economies: samples, batches, and what the data modules of supply chains share."""
 
-from abc import ABC, abstractmethod
+from abc import ABC
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, Generic, NamedTuple, TypeVar
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from core.training import DataModule, hash_arrays
+from core.training import PARTS, LoadedDataModule, Split, hash_arrays
 
 from ..economy import Economy, Flow, FlowEdges
+
+Loaded = TypeVar("Loaded")
 
 
 class ShockItem(NamedTuple):
@@ -83,33 +86,35 @@ def join(items: Sequence[ShockItem]) -> ShockBatch:
         observed.append(torch.nn.functional.pad(item.observed, missing, value=False))
         first += len(item.economy)
     number = torch.tensor([item.number for item in items])
-    return ShockBatch(*(torch.cat(part) for part in (supplier, buyer, coefficient, graph, shock, observed)), number)
+    return ShockBatch(
+        torch.cat(supplier),
+        torch.cat(buyer),
+        torch.cat(coefficient),
+        torch.cat(graph),
+        torch.cat(shock),
+        torch.cat(observed),
+        number,
+    )
 
 
-class FlowDataModule(DataModule, ABC):
+class FlowData(LoadedDataModule[Loaded], ABC, Generic[Loaded]):
     """What `SupplyChainTask` trains on: parts that are lists of `ShockItem`.
+
+    A subclass writes `load`, and `arrange`, which sets `split` and hands the items to `use_items`.
 
     Args:
         batch_size: Economies per step.
-        num_workers: Processes that read the data.
-        seed: Of the draws and of the order.
-        drop_last: Leave out an incomplete last batch.
+        options: Of `core.training.LoadedDataModule`.
     """
 
-    def __init__(self, batch_size: int = 4, num_workers: int = 0, seed: int = 0, drop_last: bool = True) -> None:
-        super().__init__(batch_size=batch_size, num_workers=num_workers, seed=seed, drop_last=drop_last)
+    def __init__(self, batch_size: int = 4, **options: Any) -> None:
+        super().__init__(batch_size=batch_size, **options)
         self.collate = join
 
-    @abstractmethod
-    def parts(self) -> tuple[list[ShockItem], list[ShockItem], list[ShockItem]]:
-        """Training, validation and test part; every data module says how they differ."""
-
-    def setup(self, stage: str | None = None) -> None:
-        """Draw or read, once, and let the task look at the data."""
-        if self.test_set is None:
-            train, val, test = (Shocks(part) for part in self.parts())
-            self.train_set, self.val_set, self.test_set = train, val if len(val) else None, test
-        self.introduce()
+    def use_items(self, train: Sequence[ShockItem], val: Sequence[ShockItem], test: Sequence[ShockItem]) -> None:
+        """Set the parts; an empty one for validation is none."""
+        self.train_set, self.test_set = Shocks(train), Shocks(test)
+        self.val_set = Shocks(val) if len(val) else None
 
     def items(self, stage: str) -> list[ShockItem]:
         """The items of "train", "val" or "test"."""
@@ -120,8 +125,14 @@ class FlowDataModule(DataModule, ABC):
         """A hash of the coefficients, shocks and masks of all parts."""
         arrays = [
             array
-            for stage in ("train", "val", "test")
+            for stage in PARTS
             for item in self.items(stage)
             for array in (item.economy.coefficients, item.shock, item.observed)
         ]
         return hash_arrays(*arrays)
+
+
+def in_a_row(train: int, val: int, test: int) -> Split:
+    """Parts that follow each other: items 0 .. train - 1, and so on."""
+    first, second, third = np.split(np.arange(train + val + test), (train, train + val))
+    return Split(first, second, third)

@@ -1,19 +1,29 @@
 """Synthetic economies: layered, cyclic, with several relations; nothing to download."""
 
+from typing import Any, ClassVar, NamedTuple
+
 import torch
 
 from ..economy import EconomyOptions, draw_economy
 from ..shocks import sparse_shocks, unit_shocks
-from .flows import FlowDataModule, ShockItem
+from .flows import FlowData, ShockItem, in_a_row
 
 SHOCKS = ("unit", "sparse")
 
 
-class SyntheticEconomy(FlowDataModule):
+class Economies(NamedTuple):
+    """Shocks to economies of three parts."""
+
+    train: list[ShockItem]
+    val: list[ShockItem]
+    test: list[ShockItem]
+
+
+class SyntheticEconomyData(FlowData[Economies]):
     """Economies drawn at random, split by economy: no part shares a table with another.
 
     Each economy is drawn from (seed, its number) alone, so that more economies in one part change no other; the parts
-    draw from different streams. See `graphs.economy.EconomyOptions` for what the options of the draw mean.
+    draw from different streams. See `graphs.supply.economy.EconomyOptions` for what the options of the draw mean.
 
     Args:
         economies: In the training part.
@@ -30,17 +40,15 @@ class SyntheticEconomy(FlowDataModule):
         feedback: Probability that suppliers are not of the tier above.
         hub: Greatest exponent of the preference for few suppliers.
         smallest: Coefficients below it are left out.
-        batch_size: Economies per step.
-        num_workers: Processes that read the data.
         seed: Of the draws and of the order.
-        drop_last: Leave out an incomplete last batch.
+        options: Of `FlowData`, without fractions and split_seed: each part is drawn by itself.
 
     Raises:
         ValueError: An option is out of range.
     """
 
     licence = "none needed: drawn at random"
-    source = "drawn by graphs.economy.draw_economy"
+    source = "drawn by graphs.supply.economy.draw_economy"
 
     def __init__(
         self,
@@ -56,12 +64,12 @@ class SyntheticEconomy(FlowDataModule):
         feedback: float = 0.5,
         hub: float = 1.6,
         smallest: float = 0.02,
-        batch_size: int = 4,
-        num_workers: int = 0,
         seed: int = 0,
-        drop_last: bool = True,
+        **options: Any,
     ) -> None:
-        super().__init__(batch_size=batch_size, num_workers=num_workers, seed=seed, drop_last=drop_last)
+        super().__init__(seed=seed, val_fraction=0.0, test_fraction=0.0, split_seed=0, **options)
+        for name in ("val_fraction", "test_fraction", "split_seed"):
+            self.hparams.pop(name, None)  # no options of this class: nothing is drawn from a whole
         if shocks not in SHOCKS:
             raise ValueError(f"shocks: expected one of {', '.join(SHOCKS)}, got {shocks!r}")
         if economies < 1 or held_out < 1 or count < 1:
@@ -78,11 +86,19 @@ class SyntheticEconomy(FlowDataModule):
             (min_sectors, max_sectors), tiers=tiers, feedback=feedback, hub=hub, smallest=smallest
         )
 
-    def parts(self) -> tuple[list[ShockItem], list[ShockItem], list[ShockItem]]:
+    def load(self) -> Economies:
         """Economies of three streams."""
         sizes = (self.economies, self.held_out, self.held_out)
-        train, val, test = ([self.item(part, k) for k in range(size)] for part, size in enumerate(sizes))
-        return train, val, test
+        return Economies(*([self.item(part, k) for k in range(size)] for part, size in enumerate(sizes)))
+
+    def arrange(self, loaded: Economies, stage: str | None) -> None:
+        """They are drawn in parts."""
+        self.split = in_a_row(len(loaded.train), len(loaded.val), len(loaded.test))
+        self.use_items(*loaded)
+
+    def split_words(self) -> str:
+        """How the parts were drawn."""
+        return f"economies drawn one by one, seed {self.seed}"
 
     def item(self, part: int, number: int) -> ShockItem:
         """Economy `number` of part 0 (training), 1 (validation) or 2 (test)."""
@@ -99,3 +115,9 @@ class SyntheticEconomy(FlowDataModule):
         if part == 0 and self.observed < 1:
             known[torch.randperm(n, generator=generator)[max(1, round(self.observed * n)) :]] = False
         return ShockItem(economy, shock, known[:, None].expand_as(shock).contiguous(), number, labels)
+
+
+class SyntheticEconomy(SyntheticEconomyData):
+    """Former name of `SyntheticEconomyData`."""
+
+    former: ClassVar[bool] = True

@@ -44,10 +44,10 @@ def read_table(path: str | Path) -> NamedTable:
     """
     path = Path(path).expanduser()
     if not path.is_file():
-        raise FileNotFoundError(f"expected a CSV file, got {path}, which does not exist")
+        raise FileNotFoundError(f"path: expected a CSV file, got {path}, which does not exist")
     opener = gzip.open if path.suffix == ".gz" else open
     try:
-        with opener(path, "rt", encoding="utf-8-sig", newline="") as file:  # type: ignore[operator]
+        with opener(path, "rt", encoding="utf-8-sig", newline="") as file:
             read = list(enumerate(csv.reader(file), 1))
     except (OSError, EOFError, UnicodeDecodeError, zlib.error, csv.Error) as error:
         raise ValueError(f"{path}: expected a CSV file, got: {error}") from error
@@ -102,11 +102,11 @@ def read_make_use(use: str | Path, make: str | Path) -> Economy:
         missing = [name for name in names if name not in there]
         if missing:
             raise ValueError(
-                f"{use}: expected the {what} of {make}, {len(missing)} of them missing: {', '.join(missing[:5])}"
+                f"{use}: expected the {what} of {make}, got none of {len(missing)}: {', '.join(missing[:5])}"
             )
     others = [n for n in bought.rows if n not in commodities and not is_total(n) and not n.startswith("V")]
     if others:
-        raise ValueError(f"{use}: rows that are neither commodities of {make} nor value added: {', '.join(others[:5])}")
+        raise ValueError(f"{use}: expected commodities of {make} and value added, got the rows {', '.join(others[:5])}")
     inputs, output = bought.pick(commodities, industries), made.pick(industries, commodities)
     try:
         found = industry_coefficients(inputs, output)
@@ -125,7 +125,9 @@ def read_make_use(use: str | Path, make: str | Path) -> Economy:
     shares = output / torch.where(of_commodity == 0, 1.0, of_commodity)
     demand = shares @ bought.pick(commodities, uses).sum(1) if uses else None
     stacked = torch.stack(list(factors.values())) if factors else None
-    notes = (f"{negative} negative coefficients, down to {float(found.min()):.1e}, set to 0",) if negative else ()
+    notes: tuple[str, ...] = (
+        (f"{negative} negative coefficients, down to {float(found.min()):.1e}, set to 0",) if negative else ()
+    )
     idle = [name for name, made_of_it in zip(commodities, of_commodity.tolist(), strict=True) if made_of_it == 0]
     notes += (f"commodities that no industry makes: {', '.join(idle)}",) if idle else ()
     return Economy(coefficients, industries, stacked, tuple(factors), demand, notes=notes)

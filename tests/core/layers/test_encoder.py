@@ -69,8 +69,8 @@ def test_one_bias_or_one_for_each_block():
     one = encoder(x, bias=relative[0]())
     torch.testing.assert_close(one, encoder(x, bias=[relative[0](), relative[0]()]), rtol=0, atol=0)
     assert (each - one).abs().max() > 1e-4
-    each.sum().backward()
-    assert all(module.table.grad.count_nonzero() > 0 for module in relative)
+    (each * torch.randn(8)).sum().backward()  # the sum of a LayerNorm's output is 0
+    assert all(module.table.grad.abs().max() > 1e-3 for module in relative)
     with pytest.raises(ValueError, match="bias: expected one for each of 2 blocks, got 1"):
         encoder(x, bias=[None])
 
@@ -89,9 +89,9 @@ def test_a_token_sees_no_later_one():
     """Causal: the gradient of output i with respect to input j > i is exactly 0."""
     encoder = Encoder(8, 2, 2, rotary=Rotary(4))
     x = torch.randn(1, 6, 8, requires_grad=True)
-    encoder(x, mask=masks.Causal())[0, 2].sum().backward()
+    (encoder(x, mask=masks.Causal())[0, 2] * torch.randn(8)).sum().backward()  # the sum of a LayerNorm's output is 0
     assert x.grad[0, 3:].count_nonzero() == 0
-    assert (x.grad[0, :3].abs().sum(-1) > 0).all()
+    assert (x.grad[0, :3].abs().sum(-1) > 1e-3).all()
 
 
 @pytest.mark.parametrize("checkpoint", [False, True])

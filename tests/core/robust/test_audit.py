@@ -13,10 +13,14 @@ from core import biases, masks, robust, scores
 from core.engine import observe
 from core.layers import AttentionPooling, Encoder, MultiheadAttention, Rotary, TorchMultiheadAttention
 from core.robust.injection import direction
+from tests.tolerance import FUNCTION, rounding
 
 from .test_defences import identity
 
 LIMIT = robust.norm_limit_for(0.2, 64, scale=4**-0.5)
+# A bound is a(w) = 1 / (1 + (n - 1) e^-w), da / dw = a (1 - a) <= 1/4, and w, below 10, comes from a few float32
+# numbers: a limit, a scale and a temperature, or the gain and the offset of a norm over 4.
+IN_FLOAT32 = rounding(4 + 4 + FUNCTION, 10 / 4)
 DEFENDED = {
     "limits": {"query_norm_limit": LIMIT, "key_norm_limit": LIMIT},
     "cosine": {"score": scores.Cosine(), "scale": robust.cosine_scale_for(0.2, 64)},
@@ -68,7 +72,7 @@ def test_a_plain_model_is_caught():
     assert report.captured("key") > 0.99 and report.hijackable and not report.passed
     assert report.verdict.startswith("HIJACKABLE")
     taken = [report.captured("key", r) for r in (1.0, 10.0, 100.0, 1e3, 1e4)]
-    assert taken == sorted(taken)
+    assert taken[0] < 0.5 and min(taken[1:]) > 0.99  # all of it, up to rounding
     layers = {"blocks.0.attention", "blocks.1.attention"}
     for level in ("key", "input"):
         found = report.select(level)
@@ -80,7 +84,7 @@ def test_a_plain_model_is_caught():
 @pytest.mark.parametrize("defence", DEFENDED)
 def test_defended_models_pass_under_a_fifth_at_64_keys(defence):
     report = robust.audit(encoder(**DEFENDED[defence]), sequence(), factors=(1.0, 100.0, 1e4), steps=4)
-    assert report.passed and report.bound == pytest.approx(0.2, abs=1e-6)
+    assert report.passed and report.bound == pytest.approx(0.2, abs=IN_FLOAT32)
     assert report.excess < 0 and report.captured("key") < 0.2 and report.captured("input") < 0.2
     assert not any(f.assumes_queries for f in report.findings)
     assert report.verdict.startswith("BOUNDED: no key can take more than 0.200 of the attention of a query (")
@@ -130,7 +134,7 @@ def test_normalised_keys_have_a_bound_of_their_own():
         gain, offset = (p.detach() for p in block.attention.k_norm.parameters())
         c = 2 * float(gain.abs().max()) + float(offset.norm())
         bounds.append(float(robust.capture_bound(64, 2 * 0.5 * (2 * 0.5) * c)))
-    assert report.bound == pytest.approx(max(bounds), abs=1e-6) and report.passed
+    assert report.bound == pytest.approx(max(bounds), abs=IN_FLOAT32) and report.passed
     assert report.captured("key", 1.0) == pytest.approx(report.captured("key", 1e4), abs=1e-3)  # LayerNorm: no norm
 
 
@@ -150,7 +154,7 @@ def test_every_kind_of_layer_is_caught_and_passes_with_limits(options):
     assert robust.audit(model, sequence(20), factors=(1.0, 1e4), steps=2).captured("key") > 0.99
     report = robust.audit(encoder(**options, **DEFENDED["limits"]), sequence(20), factors=(1.0, 1e4), steps=2)
     width = 2 * options.get("scale", 0.5) * LIMIT**2 / options.get("temperature", 1.0)
-    assert report.passed and report.bound == pytest.approx(float(robust.capture_bound(20, width)), abs=1e-6)
+    assert report.passed and report.bound == pytest.approx(float(robust.capture_bound(20, width)), abs=IN_FLOAT32)
 
 
 def test_cross_attention_and_pooling():
@@ -180,11 +184,11 @@ def test_masks_and_biases_enter_bound_and_measurement():
     )
     plain, sloped = report.findings
     assert (plain.bound, sloped.bound) == (1.0, 1.0)  # query 1 sees key 0 alone
-    assert plain.peak == 1.0 and report.hijackable
+    assert plain.peak == pytest.approx(1.0, abs=rounding(6 + FUNCTION)) and report.hijackable
     lone = robust.audit(layer, x, levels=("key",), forward=lambda m, b: m(b, bias=biases.Alibi(slopes)), factors=(1e3,))
     found = [f.bound for f in lone.findings]
     expected = [float(robust.capture_bound(6, w)) for w in (2.0, 2.0 + 0.5)]
-    assert found == pytest.approx(expected, abs=1e-6) and lone.passed
+    assert found == pytest.approx(expected, abs=IN_FLOAT32) and lone.passed
 
 
 def test_the_weights_are_those_of_attend():
@@ -198,7 +202,9 @@ def test_the_weights_are_those_of_attend():
     weights = layer(x, mask=mask, bias=bias, need=("weights",)).weights[..., 1].detach()
     seeing = torch.tensor([[1, 1, 1, 1, 1, 0], [1, 1, 1, 1, 0, 0], [1, 1, 0, 0, 0, 0]], dtype=torch.bool)
     expected = weights.transpose(1, 2)[seeing].mean(0)
-    assert [f.clean for f in report.findings] == pytest.approx(expected.tolist(), abs=1e-6)
+    assert [f.clean for f in report.findings] == pytest.approx(
+        expected.tolist(), abs=rounding(8 + 2 + 6 + 2 * FUNCTION)
+    )
 
 
 def test_nothing_of_the_model_is_touched():
@@ -355,7 +361,7 @@ def test_half_precision_neither_overflows_nor_slips_past_its_bound(dtype):
     assert plain.captured() > 0.99 and all(math.isfinite(f.captured) for f in plain.findings)
     report = robust.audit(encoder(**DEFENDED["limits"]).to(dtype), x, levels=("key",), factors=(1e4, 1e8))
     width = robust.width_for(0.2, 64) * (1 + 2 * torch.finfo(dtype).eps) ** 2  # both norms may be rounded up
-    assert report.passed and report.bound == pytest.approx(float(robust.capture_bound(20, width)), abs=1e-6)
+    assert report.passed and report.bound == pytest.approx(float(robust.capture_bound(20, width)), abs=IN_FLOAT32)
 
 
 def test_a_weight_that_is_not_a_number_is_no_pass(monkeypatch):
@@ -382,5 +388,7 @@ def test_an_input_that_no_attention_reads_and_an_output_that_is_a_number():
     torch.manual_seed(0)
     report = robust.audit(Model(), torch.randn(2, 4, 8), factors=(1.0, 100.0))
     taken = report.select("input", factor=100.0)
-    assert [f.captured for f in taken] == [f.clean for f in taken]
+    # Weights of 4 keys from dot products of 8 and 4 numbers: the same input, but in batches of another size.
+    expected = [f.clean for f in taken]
+    assert [f.captured for f in taken] == pytest.approx(expected, abs=rounding(8 + 4 + 4 + FUNCTION))
     assert all(f.change > 0 for f in report.select("key", factor=100.0))

@@ -5,7 +5,7 @@ import torch
 
 from graphs import DemandForecastTask, SupplyGraphData
 from graphs.demand.data import SERIES
-from graphs.demand.task import ForecastModel
+from graphs.demand.model import ForecastModel
 
 from ..fakes import write_supplygraph
 
@@ -32,6 +32,8 @@ def test_split_by_time_and_no_look_ahead(tmp_path):
     parts = [module.days(stage) for stage in ("train", "val", "test")]
     assert parts == [list(range(7, 42)), list(range(42, 48)), list(range(48, 60))]
     assert len(module.training_values()) == 42
+    assert module.describe_split() == "days by time: train 35, val 6, test 12"
+    assert module.names_of(torch.tensor([0, 59])) == ["2023-01-01", "2023-03-01"]
     batch = module.join([20, 30])
     values = module.whole.values
     assert torch.equal(batch.history[:4], values[13:20].transpose(0, 1))
@@ -77,17 +79,32 @@ def test_a_weekly_pattern_is_learned_and_scored(tmp_path):
     task, trainer = trained(module, epochs=30)
     found = trainer.test(task, module, verbose=False)[0]["test/rmse"]
     baselines = task.baselines("test")
-    assert set(baselines) == {"lag 1", "training mean", "ridge"}
-    assert found < 0.6 * baselines["training mean"]["test/rmse"] < baselines["lag 1"]["test/rmse"]
+    assert set(baselines) == {"lag_1", "training_mean", "ridge"}
+    assert found < 0.6 * baselines["training_mean"]["test/rmse"] < baselines["lag_1"]["test/rmse"]
     batch = module.join(module.days("test"))
     target, scored = task.standardised(batch)
     assert scored.view(-1, 4).all(0).tolist() == [True, True, True, False]  # a product without sales is not scored
-    last = (batch.history[:, -1, 0].log1p().view(-1, 4) - task.mean[:, 0]) / task._spread()[:, 0]
+    last = (batch.history[:, -1, 0].log1p().view(-1, 4) - task.mean[:, 0]) / task.spread()[:, 0]
     by_hand = float((last - target.view(-1, 4))[:, :3].square().mean().sqrt())
-    assert baselines["lag 1"]["test/rmse"] == pytest.approx(by_hand, rel=1e-5)
+    assert baselines["lag_1"]["test/rmse"] == pytest.approx(by_hand, rel=1e-5)
     prediction = task.predict_step(batch)
     assert prediction["id"][:2] == ["2023-02-18:A1", "2023-02-18:B1"]
     assert torch.equal(prediction["truth"], batch.target) and (prediction["prediction"] >= 0).all()
+
+
+@pytest.mark.filterwarnings("ignore:.*(does not have many workers|no `val_dataloader`)")  # plain loaders, as users have
+def test_a_loader_of_the_users_own_predicts(tmp_path):
+    module = data(write_supplygraph(tmp_path))
+    task = DemandForecastTask(8, heads=2, products=list("ABCD"), series="sales order", lags=7)
+    loader = torch.utils.data.DataLoader([module.join([20, 30])], batch_size=None)
+    trainer = L.Trainer(accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False)
+    assert trainer.predict(task, loader)[0]["id"] == [f"{day}:{name}" for day in (20, 30) for name in "ABCD"]
+    assert task.baselines("test") == {}
+
+
+def test_baselines_are_those_that_are_asked_for(tmp_path):
+    task, _ = trained(data(write_supplygraph(tmp_path)), epochs=1, baselines=["ridge"])
+    assert list(task.baselines("val")) == ["ridge"]
 
 
 def test_a_product_sees_its_neighbours_only():
@@ -106,7 +123,7 @@ def test_a_product_sees_its_neighbours_only():
     [
         (
             lambda root: (root / "Edges" / "Edges (Plant).csv").write_text("node1,node2\nA1,Z9\n"),
-            r"line 2: edge to a missing node: A1 - Z9",
+            r"line 2: expected products of the series, got A1 - Z9",
         ),
         (lambda root: (root / "Edges" / "Edges (Plant).csv").write_text("a,b\n1,2\n"), "the columns node1 and node2"),
         (lambda root: _series(root, "2023-01-01,1,2,3,4,x"), "line 2: expected a date and numbers"),
@@ -145,8 +162,10 @@ def test_errors(tmp_path):
             DemandForecastTask(**options)
     with pytest.raises(ValueError, match="products, series, lags"):
         DemandForecastTask().setup("fit")
-    with pytest.raises(ValueError, match="expected SupplyGraphData, got object"):
-        DemandForecastTask().adapt_to(object())
+    with pytest.raises(ValueError, match="data: DemandForecastTask expected SupplyGraphData, got object"):
+        DemandForecastTask().meet(object())
+    with pytest.raises(ValueError, match="baselines: expected names among lag_1, training_mean, ridge"):
+        DemandForecastTask(baselines=["lag 1"])
     module = data(write_supplygraph(tmp_path / "data"))
-    with pytest.raises(ValueError, match="lags: the model has 3, the data have 7"):
+    with pytest.raises(ValueError, match="lags: expected 3, as the model has, got 7 in the data"):
         DemandForecastTask(lags=3).adapt_to(module)

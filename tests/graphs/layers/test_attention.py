@@ -156,7 +156,7 @@ def test_duplicates_are_refused_or_merged():
     edge_attr, weight = torch.randn(4, 3), torch.tensor([1.0, 2.0, 5.0, 1.0])
     options = {"edge_dim": 3, "structure": ("log_weight",)}
     layer = shaken(GraphAttention(2, 2, **options))
-    with pytest.raises(ValueError, match="edges 0 and 2 both lead from 0 to 1"):
+    with pytest.raises(ValueError, match="expected one edge for each pair, got edges 0 and 2 from 0 to 1"):
         layer(x, edge_index, edge_attr, edge_weight=weight)
     once = torch.tensor([[2, 0, 1], [0, 1, 1]])  # by target, then source
     for how, share in (("sum", 1.0), ("mean", 0.5)):

@@ -68,7 +68,7 @@ def test_nothing_leaks_between_graphs_of_a_batch(name, value):
 
 def test_an_edge_between_two_graphs_is_refused():
     layer = GraphAttention(3, 2)
-    with pytest.raises(ValueError, match="edge 1 leads from node 1 of graph 0 to node 2 of graph 1"):
+    with pytest.raises(ValueError, match="edge 1 from node 1 of graph 0 to node 2 of graph 1"):
         layer(torch.randn(4, 3), torch.tensor([[0, 1], [1, 2]]), batch=torch.tensor([0, 0, 1, 1]))
 
 

@@ -21,8 +21,8 @@ def _float64():
 @pytest.mark.parametrize(
     ("changes", "error", "message"),
     [
-        ({"edge_index": torch.tensor([[0, 1], [1, 4]])}, ValueError, "edge 1 leads from 1 to 4, expected nodes 0 .. 3"),
-        ({"edge_index": torch.tensor([[0, -1], [1, 1]])}, ValueError, "edge 1 leads from -1 to 1"),
+        ({"edge_index": torch.tensor([[0, 1], [1, 4]])}, ValueError, "expected nodes 0 .. 3, got edge 1 from 1 to 4"),
+        ({"edge_index": torch.tensor([[0, -1], [1, 1]])}, ValueError, "edge 1 from -1 to 1"),
         ({"edge_index": torch.tensor([[0.0], [1.0]])}, TypeError, "edge_index: expected integers, got torch.float32"),
         ({"edge_index": torch.tensor([[0, 1, 2]])}, ValueError, r"edge_index: expected \(2, E\)"),
         ({"edge_index": torch.eye(4).to_sparse()}, TypeError, "edge_index: expected a dense integer tensor"),

@@ -96,7 +96,7 @@ def test_isolated_targets_and_graphs_without_edges():
     [
         (lambda: NeighbourSampler(star(), 7, [0]), "fanouts"),
         (lambda: NeighbourSampler(star(), 7, []), "fanouts"),
-        (lambda: NeighbourSampler(star(), 6, [1]), "edge 5 leads from 6 to 0"),
+        (lambda: NeighbourSampler(star(), 6, [1]), "got edge 5 from 6 to 0"),
         (lambda: NeighbourSampler(star(), 7, [1]).sample(torch.tensor([7])), "targets: expected nodes 0 .. 6"),
         (lambda: NeighbourSampler(star(), 7, [1]).sample(torch.tensor([1, 1])), "one twice"),
     ],

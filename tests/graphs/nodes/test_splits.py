@@ -13,12 +13,12 @@ def test_by_node_draws_each_class_and_leaves_unknown_nodes_out():
     split = by_node(labels, val=0.2, test=0.1, seed=3)
     counts = [np.bincount(labels[part], minlength=2).tolist() for part in split]
     assert counts == [[7, 14], [2, 4], [1, 2]]
-    assert np.array_equal(np.sort(np.concatenate(split)), np.arange(30))
+    assert np.array_equal(np.sort(np.concatenate(list(split))), np.arange(30))
     again, other = by_node(labels, val=0.2, test=0.1, seed=3), by_node(labels, val=0.2, test=0.1, seed=4)
     assert np.array_equal(split.train, again.train) and not np.array_equal(split.train, other.train)
     few = by_node(labels, val=0.2, test=0.1, per_class=3, seed=3)
     assert np.bincount(labels[few.train]).tolist() == [3, 3] and np.array_equal(few.test, split.test)
-    with pytest.raises(ValueError, match="expected more nodes of class 0: 7 remain to train, 8 are wanted"):
+    with pytest.raises(ValueError, match="labels: expected 8 or more nodes of class 0 that remain to train, got 7"):
         by_node(labels, val=0.2, test=0.1, per_class=8)
 
 
@@ -27,9 +27,9 @@ def test_by_time_never_trains_on_what_is_later():
     split = by_time(times, val=0.2, test=0.3)  # 9 known: 2 and 3 at least
     assert [part.tolist() for part in split] == [[1, 2, 9], [3, 4, 5], [0, 7, 8]]
     assert times[split.train].max() < times[split.val].min() <= times[split.val].max() < times[split.test].min()
-    with pytest.raises(ValueError, match="with 1 of them, train has no node"):
+    with pytest.raises(ValueError, match="times: expected enough times for train to have a node, got 1"):
         by_time(np.zeros(10), val=0.2, test=0.3)
-    with pytest.raises(ValueError, match="val has no node"):
+    with pytest.raises(ValueError, match="times: expected enough times for val to have a node, got 2"):
         by_time(np.array([1.0, 1, 2, 2, 2]), val=0.2, test=0.2)
 
 
@@ -38,7 +38,8 @@ def test_by_graph_keeps_graphs_whole():
     split = by_graph(graph, val=0.2, test=0.3)
     assert [len(part) for part in split] == [15, 6, 9]
     assert not set(graph[split.train]) & set(graph[split.test]) and not set(graph[split.train]) & set(graph[split.val])
-    with pytest.raises(ValueError, match="one remains to train; got 2"):
+    assert str(split) == "train 15 samples of 5 graphs, val 6 samples of 2 graphs, test 9 samples of 3 graphs"
+    with pytest.raises(ValueError, match="graph: expected more than 2, so that one remains to train, got 2"):
         by_graph(np.array([0, 1]), val=0.5, test=0.4)
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from torch.nn import functional as F
+from torch.utils.data import DataLoader
 from torch_geometric.data import Data
 from torch_geometric.nn import GATConv, GATv2Conv, TransformerConv
 
@@ -153,12 +154,12 @@ def test_hops_from_the_data_reach_the_layers():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"conv": "x"}, "conv: expected one of attention, gat"),
+        ({"model_name": "x"}, "model_name: expected one of attention, gat"),
         ({"layers": 0}, "layers"),
         ({"label_smoothing": 1.0}, "label_smoothing"),
         ({"l2": -1.0}, "l2"),
-        ({"baselines": ["svc"]}, "baselines"),
-        ({"layer_options": {"gate": "x"}}, "gate"),
+        ({"baselines": ["svc"]}, "baselines: expected names among logistic, label_propagation"),
+        ({"model_options": {"gate": "x"}}, "gate"),
     ],
 )
 def test_refuses_options(options, message):
@@ -192,9 +193,9 @@ def test_takes_what_it_needs_from_the_data(tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"in_channels": 5, "num_classes": 3}, "in_channels: the model has 5, the data have 3"),
-        ({"in_channels": 3, "num_classes": 4}, "num_classes: the model has 4, the data have 3"),
-        ({"class_names": ["a", "b", "c"]}, "class_names: the model has"),
+        ({"in_channels": 5, "num_classes": 3}, "in_channels: expected 5, as the model has, got 3 in the data"),
+        ({"in_channels": 3, "num_classes": 4}, "num_classes: expected 4, as the model has, got 3 in the data"),
+        ({"class_names": ["a", "b", "c"]}, "class_names: expected .*, as the model has"),
         ({"edge_features": True}, "edge_features: expected data whose edges have features"),
     ],
 )
@@ -204,39 +205,69 @@ def test_refuses_other_data(tmp_path, options, message):
 
 
 def test_without_data_that_know_it_says_what_is_missing():
-    with pytest.raises(ValueError, match="in_channels, num_classes: expected numbers"):
+    with pytest.raises(ValueError, match="in_channels, num_classes: expected values, or data of NodeData, which knows"):
         NodeClassificationTask().setup("fit")
+    with pytest.raises(ValueError, match="edge_dim: expected values"):
+        NodeClassificationTask(in_channels=3, num_classes=3, edge_features=True).setup("fit")
 
 
 def test_baselines_see_training_labels_alone(tmp_path):
     data = SavedGraphData(write(tmp_path))
     data.setup()
-    scores, label = logistic_regression(data)
-    assert (scores.argmax(1) == label).float().mean() > 0.9  # the features hint at the classes
-    scores, label = label_propagation(data)
-    assert (scores.argmax(1) == label).float().mean() > 0.8  # so do the edges
-    assert torch.allclose(scores.sum(1), torch.ones(len(label)), atol=1e-5)
-    before = [method(data)[0] for method in (logistic_regression, label_propagation)]
+    features, edges = logistic_regression(data), label_propagation(data)
+    assert (features.prediction == features.target).mean() > 0.9  # the features hint at the classes
+    assert (edges.prediction == edges.target).mean() > 0.8  # so do the edges
+    assert features.values["accuracy"] == pytest.approx((features.prediction == features.target).mean())
+    assert np.allclose(edges.score.sum(1), 1, atol=1e-5)
+    before = [method(data).score for method in (logistic_regression, label_propagation)]
     for name in ("val", "test"):  # swap what they must not see
         part = data.parts[name]
         part.data.y = part.data.y.clone()
     data.parts["test"].data.y[data.parts["test"].target] = 0
-    after = [method(data)[0] for method in (logistic_regression, label_propagation)]
-    assert all(torch.equal(a, b) for a, b in zip(before, after, strict=True))
+    after = [method(data).score for method in (logistic_regression, label_propagation)]
+    assert all(np.array_equal(a, b) for a, b in zip(before, after, strict=True))
 
 
 def test_label_propagation_by_hand():
     class Path:
         classes = ("a", "b")
-        split = type("Split", (), {"train": np.array([0, 4])})
         data = Data(y=torch.tensor([0, 0, 0, 1, 1, 0]), edge_index=torch.tensor([[0, 1, 3, 4], [1, 0, 4, 3]]))
         data.num_nodes = 6
         part = type("Part", (), {"data": data, "target": torch.tensor([1, 3, 5]), "nodes": torch.arange(6)})
-        parts = {"val": part, "test": part}  # noqa: RUF012
+        train = type("Part", (), {"index": torch.tensor([0, 4])})
+        parts = {"train": train, "val": part, "test": part}  # noqa: RUF012
 
-    scores, label = label_propagation(Path())
-    assert scores.argmax(1)[:2].tolist() == [0, 1] and label.tolist() == [0, 1, 0]
-    assert scores[2].tolist() == [0.5, 0.5]  # no label reaches node 5
+    found = label_propagation(Path())
+    assert found.prediction[:2].tolist() == [0, 1] and found.target.tolist() == [0, 1, 0]
+    assert found.score[2].tolist() == [0.5, 0.5]  # no label reaches node 5
+    assert found.values["accuracy"] == found.validation == 1.0 and found.chosen == "5 steps"
+
+
+def test_former_options_are_accepted_with_a_note(capsys):
+    class _Fresh(NodeClassificationTask):  # notes are printed once for each class
+        pass
+
+    new = task(model_name="attention", model_options={"gate": "head"})
+    old = _Fresh(**TINY, in_channels=3, num_classes=3, conv="attention", layer_options={"gate": "head"})
+    notes = capsys.readouterr().err
+    assert "_Fresh: conv is now called model_name" in notes and "layer_options is now" in notes
+    assert list(old.state_dict()) == list(new.state_dict()) and old.hparams == new.hparams
+    assert (old.hparams.model_name, old.hparams.conv, old.hparams.layer_options) == ("attention", None, None)
+    with pytest.raises(ValueError, match=r"model_name: expected one of model_name and conv \(its former name\)"):
+        task(conv="gat", model_name="gatv2")
+
+
+@pytest.mark.filterwarnings("ignore:.*(does not have many workers|no `val_dataloader`)")  # plain loaders, as users have
+def test_a_loader_of_the_users_own_trains_and_predicts(tmp_path):
+    loader = DataLoader([batch(20)], batch_size=None)
+    run = trainer(tmp_path, max_epochs=1)
+    model = task()
+    run.fit(model, loader, loader)
+    table = run.predict(model, loader)[0]
+    assert table["id"] == [str(k) for k in range(20)] and model.baselines("test") == {}
+    assert table["label"] == [str(k % 3) for k in range(20)]  # names are numbers
+    with pytest.raises(TypeError, match=r"expected NodeBatch\(data, target, index\), got list; graphs.GraphArrayData"):
+        trainer(tmp_path, max_epochs=1).fit(model, DataLoader([[1, 2]], batch_size=None))
 
 
 def config(tmp_path, **model):
@@ -255,7 +286,7 @@ def config(tmp_path, **model):
 
 
 def test_from_a_file_to_a_table(tmp_path, capsys):
-    options = config(tmp_path, layer_options={"structure": ["degree"], "gate": "head"}, global_attention=True)
+    options = config(tmp_path, model_options={"structure": ["degree"], "gate": "head"}, global_attention=True)
     main(["fit", *options])
     run = tmp_path / "runs" / "run" / "version_0"
     main(["test", *options, "--ckpt_path", str(run / "best.ckpt")])
@@ -277,7 +308,7 @@ def test_from_a_file_to_a_table(tmp_path, capsys):
     ("arguments", "message"),
     [
         (["--data.path", "/no/such/file.pt"], "/no/such/file.pt"),
-        (["--model.conv", "gcn"], "conv: expected one of"),
+        (["--model.conv", "gcn"], "model_name: expected one of"),
         (["--data.fanouts", "[0]"], "fanouts"),
     ],
 )

@@ -8,7 +8,7 @@ import torch
 from sklearn.metrics import r2_score
 
 from core.training.cli import main
-from graphs import InputOutputData, SupplyChainTask, SyntheticEconomy
+from graphs import InputOutputData, SupplyChainTask, SyntheticEconomy, SyntheticEconomyData
 from graphs.layers.receptive import hop_distances
 from graphs.supply.data.flows import join
 from graphs.supply.input_output import leontief_inverse, truncated_series
@@ -23,7 +23,7 @@ pytestmark = [
 
 
 def data(**options):
-    module = SyntheticEconomy(
+    module = SyntheticEconomyData(
         **{"economies": 12, "held_out": 2, "min_sectors": 12, "max_sectors": 16, "count": 16, **options}
     )
     module.setup()
@@ -138,15 +138,17 @@ def test_it_learns_and_transfers_to_a_table(tmp_path):
     assert found["test/beyond"] == 0.0 and (answer[(distance > 2) | (distance < 0)] == 0).all()
     assert ((distance > 2) | (distance < 0)).any()
     baselines = task.baselines("test")
-    assert baselines["I + A + A^2"]["test/r2"] == 1.0  # it is the truth of two hops
-    assert baselines["I + A"]["test/reached"] == pytest.approx(float((distance[within] == 1).double().mean()))
-    assert baselines["I + A"]["test/r2"] < found["test/r2"]
+    assert baselines["two_rounds"]["test/r2"] == 1.0  # it is the truth of two hops
+    assert baselines["one_round"]["test/reached"] == pytest.approx(float((distance[within] == 1).double().mean()))
+    assert baselines["one_round"]["test/r2"] < found["test/r2"]
 
 
 @pytest.mark.parametrize(("target", "hops"), [("price", 2), ("demand", 1)])
 def test_other_targets_learn(target, hops):
     task, trainer = fit(SupplyChainTask(target, hops=hops, lr=0.02, weight_decay=0.0), data(economies=24), 10)
     assert trainer.test(task, data(), verbose=False)[0]["test/r2"] > 0.8
+    names = {"price": ["one_round", "two_rounds", "series_against_inverse"], "demand": ["output_itself"]}[target]
+    assert list(task.baselines("test")) == names
 
 
 def test_columns_are_split_without_overlap(tmp_path):
@@ -161,6 +163,7 @@ def test_columns_are_split_without_overlap(tmp_path):
     assert sorted(name for part in labels.values() for name in part) == sorted(module.economy.names)
     for item in module.items("train"):
         assert item.shock.sum(0).tolist() == [1.0] * len(item.labels)
+    assert module.describe_split() == "columns drawn, seed 0: train 18, val 3, test 9"
     with pytest.raises(ValueError, match="columns for training"):
         InputOutputData(str(use), str(make), train_on="columns", test_fraction=0.9, val_fraction=0.05).setup()
 
@@ -175,6 +178,8 @@ def test_drawn_economies_have_the_tables_threshold(tmp_path):
             assert a[a > 0].min() > 0.08
     assert int((module.items("test")[0].economy.coefficients > 0).sum()) == 9
     assert module.items("test")[0].shock.shape == (10, 10)
+    words = "economies drawn one by one, seed 0, the table for the test: train 3, val 1, test 1"
+    assert module.describe_split() == words
 
 
 def write_config(tmp_path, task, module):
@@ -200,8 +205,8 @@ def test_from_tables_to_predictions(tmp_path, capsys):
     metrics = json.loads((run / "metrics.json").read_text())
     assert {"test/r2", "test/r2_linear", "test/rmse", "test/beyond"} <= set(metrics)
     baselines = json.loads((run / "baselines.json").read_text())
-    assert {"I + A", "I + A + A^2", "series to 2 hops against the inverse"} <= set(baselines)
-    assert baselines["I + A + A^2"]["test/r2"] == 1.0
+    assert list(baselines) == ["one_round", "series_against_inverse", "two_rounds"]
+    assert baselines["two_rounds"]["test/r2"] == 1.0
     main(["predict", *options, *best, "--out", str(tmp_path / "table.csv")])
     with (tmp_path / "table.csv").open() as file:
         rows = list(csv.DictReader(file))
@@ -221,11 +226,12 @@ def test_from_tables_to_predictions(tmp_path, capsys):
         (lambda: SupplyChainTask(truth="x"), "truth"),
         (lambda: SupplyChainTask(scenarios=1), "scenarios"),
         (lambda: SupplyChainTask(hops=0), "hops"),
-        (lambda: SupplyChainTask().adapt_to(object()), "economies, such as SyntheticEconomy"),
-        (lambda: SyntheticEconomy(shocks="x"), "shocks: expected one of unit, sparse"),
-        (lambda: SyntheticEconomy(economies=0), "economies"),
-        (lambda: SyntheticEconomy(observed=0.0), "observed"),
-        (lambda: SyntheticEconomy(hit=31), "hit"),
+        (lambda: SupplyChainTask().meet(object()), "data: SupplyChainTask expected FlowData, got object"),
+        (lambda: SupplyChainTask(baselines=["output_itself"]), "baselines: expected names among one_round"),
+        (lambda: SyntheticEconomyData(shocks="x"), "shocks: expected one of unit, sparse"),
+        (lambda: SyntheticEconomyData(economies=0), "economies"),
+        (lambda: SyntheticEconomyData(observed=0.0), "observed"),
+        (lambda: SyntheticEconomyData(hit=31), "hit"),
         (lambda: InputOutputData(), "--data.use USE.csv.gz"),
         (lambda: InputOutputData("u"), "use, make, table"),
         (lambda: InputOutputData(table="t", train_on="x"), "train_on"),
@@ -238,7 +244,7 @@ def test_errors(call, message):
 
 
 def test_options_are_primitives():
-    for made in (SupplyChainTask(), SyntheticEconomy(), InputOutputData(table="t")):
+    for made in (SupplyChainTask(), SyntheticEconomyData(), InputOutputData(table="t")):
         for value in made.hparams.values():
             assert isinstance(value, (int, float, str, bool, list, tuple, dict, type(None)))
 
@@ -258,3 +264,33 @@ def test_sparse_shocks_in_a_module():
     module = data(shocks="sparse", count=5, hit=2)
     item = module.items("train")[0]
     assert item.shock.shape[1] == 5 and item.labels[0] == "shock 0" and set((item.shock > 0).sum(0).tolist()) <= {1, 2}
+
+
+def test_the_former_name_draws_the_same():
+    options = {"economies": 2, "held_out": 1, "min_sectors": 12, "max_sectors": 16}
+    old, new = SyntheticEconomy(**options), SyntheticEconomyData(**options)
+    for module in (old, new):
+        module.setup()
+    assert old.former and old.fingerprint() == new.fingerprint()
+    assert new.describe_split() == "economies drawn one by one, seed 0: train 2, val 1, test 1"
+    again = SyntheticEconomyData(**new.hparams)
+    assert (again.economies, again.batch_size) == (2, 4)
+    with pytest.raises(TypeError, match="val_fraction"):
+        SyntheticEconomyData(val_fraction=0.5)
+
+
+@pytest.mark.filterwarnings("ignore:.*(does not have many workers|no `val_dataloader`)")  # plain loaders, as users have
+def test_a_loader_of_the_users_own_trains_and_predicts():
+    items = data().items("train")[:2]
+    loader = torch.utils.data.DataLoader([join(items)], batch_size=None)
+    task = SupplyChainTask(hops=2)
+    quiet = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
+    quiet |= {"accelerator": "cpu", "max_epochs": 1, "enable_model_summary": False}
+    L.Trainer(**quiet).fit(task, loader)
+    table = L.Trainer(**quiet).predict(task, loader)[0]
+    sizes = [item.shock.shape for item in items]
+    assert len(table["id"]) == sum(n * m for n, m in sizes)  # no rows of shocks that an economy does not have
+    assert table["id"][:2] == ["0:0:0", "0:0:1"] and table["id"][-1] == f"1:{sizes[1][1] - 1}:{sizes[1][0] - 1}"
+    assert task.baselines("test") == {}
+    with pytest.raises(TypeError, match=r"expected ShockBatch\(supplier, .*\), got Tensor"):
+        L.Trainer(**quiet).fit(task, torch.utils.data.DataLoader([items[0].shock], batch_size=None))

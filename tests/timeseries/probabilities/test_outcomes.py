@@ -44,8 +44,8 @@ def test_losses_are_those_of_torch():
 
 def test_unknown_labels_count_for_nothing():
     outcome = Outcome("multilabel", ("p", "q"))
-    z = torch.tensor([[0.3, -1.0], [2.0, 0.5]], requires_grad=True)
-    target = torch.tensor([[1.0, NAN], [0.0, 1.0]])
+    z = torch.tensor([[0.3, -1.0], [2.0, 0.5]], dtype=torch.float64, requires_grad=True)
+    target = torch.tensor([[1.0, NAN], [0.0, 1.0]], dtype=torch.float64)
     loss = outcome.loss(z, target)
     s = torch.sigmoid(z.detach())
     expected = -(math.log(s[0, 0]) + math.log(1 - s[1, 0]) + math.log(s[1, 1])) / 3

@@ -28,8 +28,8 @@ TINY = {"embed_dim": 16, "depth": 2, "num_heads": 2}
 
 
 def task(**options):
-    given = {"num_classes": 3, "channels": 1, "image_size": 8, "backbone": "vit_suite_micro_patch2_8"}
-    return ImageClassificationTask(**{**given, "backbone_options": TINY, **options})
+    given = {"num_classes": 3, "channels": 1, "image_size": 8, "model_name": "vit_suite_micro_patch2_8"}
+    return ImageClassificationTask(**{**given, "model_options": TINY, **options})
 
 
 def trainer(tmp_path, **options):
@@ -87,7 +87,7 @@ def test_mixing_keeps_labels_and_images_together(n):
 
 def test_takes_what_it_needs_from_the_data(tmp_path):
     data = MedMnistData(str(write_medmnist(tmp_path / "breastmnist.npz")), batch_size=8)
-    model = ImageClassificationTask(backbone_options=TINY)
+    model = ImageClassificationTask(model_options=TINY)
     trainer(tmp_path, max_epochs=1).fit(model, data)
     assert (model.num_classes, model.channels, model.image_size) == (2, 1, 28)
     assert model.class_names == ["malignant", "normal or benign"]
@@ -99,11 +99,11 @@ def test_takes_what_it_needs_from_the_data(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("options", "message"), [({"num_classes": 4}, "num_classes: the model has 4, the data have 2")]
+    ("options", "message"), [({"num_classes": 4}, "num_classes: expected 4, as the model has, got 2 in the data")]
 )
 def test_refuses_other_data(tmp_path, options, message):
     data = MedMnistData(str(write_medmnist(tmp_path / "x.npz")))
-    model = ImageClassificationTask(backbone_options=TINY, **options)
+    model = ImageClassificationTask(model_options=TINY, **options)
     with pytest.raises(ValueError, match=message):
         trainer(tmp_path, max_epochs=1).fit(model, data)
 
@@ -115,7 +115,7 @@ def test_refuses_other_data(tmp_path, options, message):
         ({"baseline": "x"}, "baseline"),
         ({"label_smoothing": 1.0}, "label_smoothing"),
         ({"mixup": -1.0}, "mixup"),
-        ({"backbone": "nothing_like_it"}, "backbone"),
+        ({"model_name": "nothing_like_it"}, "model_name"),
         ({"image_size": 7}, "img_size|images"),
     ],
 )
@@ -184,7 +184,7 @@ def config(tmp_path, data, model=None, **more):
         "seed_everything": 0,
         "model": {
             "class_path": "ImageClassificationTask",
-            "init_args": {"backbone_options": {**TINY, "patch_size": None}, **(model or {})},
+            "init_args": {"model_options": {**TINY, "patch_size": None}, **(model or {})},
         },
         "data": data,
         "trainer": {"max_epochs": 3, "accelerator": "cpu", "devices": 1, "enable_progress_bar": False},
@@ -236,13 +236,13 @@ def test_from_folder_to_table(tmp_path, capsys):
     [
         (["--data.root", "/no/such/folder"], "/no/such/folder"),
         ([], "root: expected a folder"),
-        (["--model.backbone", "resnet999"], "resnet999"),
+        (["--model.model_name", "resnet999"], "resnet999"),
         (["--data.rotation", "-3"], "rotation"),
     ],
 )
 def test_one_clear_message(tmp_path, capsys, arguments, message):
     options = config(tmp_path, {"class_path": "ImageFolderData", "init_args": {"image_size": 8}})
-    if "--model.backbone" in arguments:
+    if "--model.model_name" in arguments:
         arguments = [*arguments, "--data.root", str(write_folder(tmp_path / "pets"))]
     with pytest.raises(SystemExit) as caught:
         main(["fit", *options, *arguments])

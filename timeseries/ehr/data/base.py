@@ -10,8 +10,8 @@ import numpy as np
 import torch
 
 from core.training import DataModule, read_checkpoint
-from core.training.data.sampling import BatchKeys
-from core.training.run.folder import RunFolder
+from core.training.data import BatchKeys
+from core.training.run import RunFolder
 
 from ...events.batches import EventDataset, LengthKeys, pad
 from ...events.samples import EventSamples, Kind

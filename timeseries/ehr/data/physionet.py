@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from core.training.data.module import hash_arrays
+from core.training.data import hash_arrays
 
 from ...events.cohort import Labels, build_samples
 from ...events.readers.physionet import HOURS, PhysioNetStays, fingerprint, read_physionet

@@ -18,8 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from core.training import read_checkpoint
-from core.training.optim import warmup_cosine_factor
+from core.training import read_checkpoint, warmup_cosine_factor
 
 from ...events.vocabulary import Vocabulary
 from .model import EventModel

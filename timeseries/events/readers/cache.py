@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from core import __version__
-from core.training.files import replacing
+from core.training import replacing
 
 from ..read_report import ReadReport
 from ..records import EventRecords

@@ -8,7 +8,7 @@ from typing import get_args
 import numpy as np
 import pyarrow as pa
 
-from core.training.command.errors import nearest
+from core.training.command import nearest
 
 from ..cohort import Labels, iso
 from ..records import Clock

@@ -5,11 +5,11 @@ from typing import Any
 
 import numpy as np
 
-from core.training import hash_arrays
+from core.training import Split, hash_arrays
 
 from ...images.base import ImageDataModule, LabelledImages
 from ...images.datasets import ArrayImages
-from ...images.splits import Split, stratified_split
+from ...images.splits import stratified_split
 
 
 class CifarData(ImageDataModule):
@@ -70,5 +70,5 @@ class CifarData(ImageDataModule):
 
     def fingerprint(self) -> str:
         """A hash of pixels and labels."""
-        whole = self._ready()
+        whole = self.ready()
         return hash_arrays(whole.images.array, whole.labels)

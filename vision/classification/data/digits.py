@@ -26,7 +26,7 @@ class DigitsData(ImageDataModule):
 
     def fingerprint(self) -> str:
         """A hash of pixels and labels."""
-        whole = self._ready()
+        whole = self.ready()
         return hash_arrays(whole.images.array, whole.labels.astype(np.int64))
 
 
@@ -48,5 +48,5 @@ class Mnist5kData(ImageDataModule):
 
     def fingerprint(self) -> str:
         """A hash of pixels and labels."""
-        whole = self._ready()
+        whole = self.ready()
         return hash_arrays(whole.images.array, whole.labels.astype(np.int64))

@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from core.training import hash_files
+from core.training import Split, hash_files
 
 from ...images.base import ImageDataModule, LabelledImages
 from ...images.datasets import FileImages, ImageDataset
 from ...images.decode import EXTENSIONS
-from ...images.splits import Split, stratified_split
+from ...images.splits import stratified_split
 
 PARTS = {"train": ("train",), "val": ("val", "valid", "validation"), "test": ("test",)}
 """Names of folders that hold a split of the authors."""
@@ -118,7 +118,7 @@ class ImageFolderData(ImageDataModule):
             super().setup(stage)
             return
         if self.size is None:
-            self.size = getattr(getattr(self.trainer, "lightning_module", None), "image_size", None)
+            self.size = self.option_of_model("image_size")
         if self.size is None:
             super().setup(stage)
         files = list_images(self.predict_root)

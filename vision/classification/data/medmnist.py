@@ -7,11 +7,10 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from core.training import hash_arrays
+from core.training import Split, hash_arrays
 
 from ...images.base import ImageDataModule, LabelledImages
 from ...images.datasets import ArrayImages
-from ...images.splits import Split
 
 PARTS = ("train", "val", "test")
 
@@ -91,7 +90,7 @@ class MedMnistData(ImageDataModule):
 
     def fingerprint(self) -> str:
         """A hash of pixels and labels."""
-        whole = self._ready()
+        whole = self.ready()
         return hash_arrays(whole.images.array, whole.labels)
 
 

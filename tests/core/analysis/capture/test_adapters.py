@@ -13,8 +13,7 @@ from ..models import images, timm_vit, tokens, torch_encoder
 
 
 def test_timm_fused_and_unfused_give_the_same_weights():
-    model = timm_vit(qk_norm=True).eval()
-    x = images()
+    model, x = timm_vit(qk_norm=True).eval().double(), images().double()
     with capture(model, ("weights", "entropy")) as fused:
         model(x)
     held = []
@@ -25,8 +24,8 @@ def test_timm_fused_and_unfused_give_the_same_weights():
     model(x)
     assert list(fused.layers) == ["blocks.0.attn", "blocks.1.attn"]
     for record, expected in zip(fused, held, strict=True):
-        torch.testing.assert_close(record.weights, expected.detach(), rtol=0, atol=1e-6)
-        torch.testing.assert_close(record.entropy, torch.special.entr(expected.detach()).sum(-1), rtol=0, atol=2e-6)
+        torch.testing.assert_close(record.weights, expected.detach(), rtol=0, atol=1e-12)
+        torch.testing.assert_close(record.entropy, torch.special.entr(expected.detach()).sum(-1), rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize("training", [True, False])
@@ -63,7 +62,7 @@ def test_timm_masks(kind):
 @pytest.mark.parametrize("norm_first", [False, True])
 @pytest.mark.parametrize("grad", [False, True])
 def test_torch_encoder_with_and_without_the_fast_path(padded, norm_first, grad):
-    model, x = torch_encoder(norm_first=norm_first).eval(), tokens()
+    model, x = torch_encoder(norm_first=norm_first).eval().double(), tokens().double()
     mask = torch.tensor([[False] * 5, [False] * 3 + [True] * 2]) if padded else None
     held = []
     for layer in model.layers:  # torch's slow path, asked for its weights
@@ -85,9 +84,9 @@ def test_torch_encoder_with_and_without_the_fast_path(padded, norm_first, grad):
             assert torch.equal(model(x, src_key_padding_mask=mask), expected)
     assert list(seen.layers) == ["layers.0.self_attn", "layers.1.self_attn"]
     for record, weights in zip(seen, held, strict=True):
-        torch.testing.assert_close(record.weights[0], weights[0], rtol=0, atol=1e-5)
+        torch.testing.assert_close(record.weights[0], weights[0], rtol=0, atol=1e-12)
         keys = 3 if padded else 5
-        torch.testing.assert_close(record.weights[1, :, :keys, :keys], weights[1, :, :keys, :keys], rtol=0, atol=1e-5)
+        torch.testing.assert_close(record.weights[1, :, :keys, :keys], weights[1, :, :keys, :keys], rtol=0, atol=1e-12)
         assert not record.weights[1, :, :, keys:].any()
 
 

@@ -12,6 +12,7 @@ import core
 from core import biases, masks, scores
 from core.analysis import linear_statistic, mass, mean_distance
 from core.backends import BACKENDS
+from tests.tolerance import FUNCTION, rounding
 
 from ...cases import Sizes, bias_cases, mask_cases
 
@@ -49,9 +50,10 @@ def test_equals_the_dense_sum(sizes, groups, score, dtype, seed, data):
         "temperature": 0.7,
     }
     expected, got = dense(q, k, statistic, **arguments), linear_statistic(q, k, statistic, **arguments)
-    tolerance = 1e-10 if dtype == torch.float64 else 1e-6
+    # Logits of 3 products and a bias, the softmax and the sum of up to 9 keys; logits are of the size 10 or below.
     scale = max(1.0, float(expected.abs().max()))
-    torch.testing.assert_close(got, expected.to(got.dtype), rtol=tolerance * 10, atol=tolerance * 10 * scale)
+    tolerance = rounding(3 + 1 + 9 + 9 + 2 * FUNCTION, 10 * scale, dtype)
+    torch.testing.assert_close(got, expected.to(got.dtype), rtol=0, atol=tolerance)
 
 
 @pytest.mark.parametrize("backend", list(BACKENDS))
@@ -62,7 +64,9 @@ def test_every_backend_may_give_the_log_sum_exp(backend):
     if core.plan(q, k, k, mask=near, need=("lse",)).candidates[list(BACKENDS).index(backend)].reasons:
         pytest.skip(f"{backend} does not serve here")
     got = mean_distance(q, k, mask=near, backend=backend)
-    torch.testing.assert_close(got, dense(q, k, biases.Alibi(-1.0), mask=near), rtol=1e-6, atol=1e-6)
+    # Logits of 4 products, softmax and mean over at most 12 distances, none above 8.
+    tolerance = rounding(4 + 12 + 12 + 2 * FUNCTION, 8.0)
+    torch.testing.assert_close(got, dense(q, k, biases.Alibi(-1.0), mask=near), rtol=0, atol=tolerance)
 
 
 def test_by_hand():

@@ -23,7 +23,7 @@ def test_a_filter_is_its_weights():
     torch.testing.assert_close(answer.norm, torch.tensor([1.0, 0.5, 0.25, 0.125, 0.0625], dtype=torch.float64))
     middle = gradient_by_distance(decaying_sum, x, position=1)
     assert middle.distance.tolist() == [-3, -2, -1, 0, 1]
-    assert middle.norm.tolist() == [0.0, 0.0, 0.0, 1.0, 0.5]
+    torch.testing.assert_close(middle.norm, torch.tensor([0.0, 0.0, 0.0, 1.0, 0.5], dtype=torch.float64))
     assert middle.reach == (1, 0)
     assert answer.reach == (4, 0)
 

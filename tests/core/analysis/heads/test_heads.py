@@ -163,7 +163,7 @@ MODELS = {
 @pytest.mark.parametrize("kind", MODELS)
 def test_ablation_is_a_model_without_the_columns(kind):
     make, data, name = MODELS[kind]
-    model, x = make().eval(), data()
+    model, x = make().eval().double(), data().double()
     head = all_heads(model)[6]
     assert head.number == 2 and len(all_heads(model)) == 8
     with torch.no_grad():
@@ -172,7 +172,7 @@ def test_ablation_is_a_model_without_the_columns(kind):
             without = model(x)
         assert torch.equal(model(x), whole)
         zero_columns(model, head.layer, 2, 4, name)
-        torch.testing.assert_close(without, model(x), rtol=0, atol=1e-5)
+        torch.testing.assert_close(without, model(x), rtol=0, atol=1e-12)
     assert not torch.allclose(without, whole, atol=1e-3)
 
 

@@ -107,19 +107,19 @@ class Frame:
 @pytest.mark.parametrize("make", [lambda **c: Frame("columns", **c), lambda **c: Frame("column_names", **c), dict])
 def test_columns_of_a_table(make):
     table = make(dna=np.array(SEQUENCES, dtype=object), y=np.array(LABELS), gene=[f"g{k}" for k in range(40)])
-    data = ready(SequenceArrayData.from_table(table, sequence="dna", label="y", name="gene"))
+    data = ready(SequenceArrayData.from_dataset(table, sequence="dna", label="y", name="gene"))
     assert data.names_of(torch.tensor([3])) == ["g3"] and data.fingerprint() == ready(arrays()).fingerprint()
     with pytest.raises(ValueError, match="label: expected one of the columns dna, y, gene, got 'label'"):
-        SequenceArrayData.from_table(table, sequence="dna")
-    with pytest.raises(ValueError, match="table: expected a data frame, a data set or a map of columns, got int"):
-        SequenceArrayData.from_table(3)
+        SequenceArrayData.from_dataset(table, sequence="dna")
+    with pytest.raises(ValueError, match="dataset: expected a data set, a data frame or a map of columns, got int"):
+        SequenceArrayData.from_dataset(3)
 
 
 def test_pandas_data_frames():
     pandas = pytest.importorskip("pandas")
     frame = pandas.DataFrame({"sequence": SEQUENCES, "label": LABELS}, index=np.arange(40) + 7)
     data = ready(
-        SequenceArrayData.from_table(frame, split={"train": frame.index % 2 == 0, "test": frame.index % 2 == 1})
+        SequenceArrayData.from_dataset(frame, split={"train": frame.index % 2 == 0, "test": frame.index % 2 == 1})
     )
     assert data.letters == SEQUENCES and data.test_set.items.tolist() == list(range(0, 40, 2))
 
@@ -142,10 +142,10 @@ def test_pandas_data_frames():
         ({"labels": [0, 0]}, "labels: expected some 1, got none"),
         ({"names": ["a", "a"]}, "names: expected no two alike, got 'a' again"),
         ({"groups": [1]}, r"groups: expected \(2,\)"),
-        ({"split": {"train": [0], "exam": [1]}}, "split: expected parts among train, val, test, got 'exam'"),
-        ({"split": {"train": [0, 2]}}, r"split\['train'\]: expected items 0 .. 1, got 0 .. 2"),
-        ({"split": {"train": [True]}}, r"split\['train'\]: expected \(2,\)"),
-        ({"split": {"train": [0.5]}}, r"split\['train'\]: expected a mask or item numbers"),
+        ({"split": {"train": [0], "exam": [1]}}, "split: expected the parts train, val, test, got 'exam'"),
+        ({"split": {"train": [0, 2]}}, "train: expected whole numbers 0 .. 1, got int64 up to 2"),
+        ({"split": {"train": [True]}}, "train: expected a mask of 2 items"),
+        ({"split": {"train": [0.5]}}, "train: expected whole numbers 0 .. 1, got float64"),
         ({"split": {"train": [1]}}, "split: expected some label 1 in train, got none"),
         ({"split": {"train": [0]}, "labels": None}, "labels: expected 1 or 0 of each for a split, got None"),
         ({"split": {"train": [0]}, "val_fraction": 0.2}, "val_fraction: expected none with your own split, got 0.2"),
@@ -157,7 +157,7 @@ def test_what_does_not_fit(given, message):
 
 
 def test_an_item_in_two_parts():
-    with pytest.raises(ValueError, match="split: expected every group in one part, got 1 in train and test, such as 0"):
+    with pytest.raises(ValueError, match="split: expected every item in one part, got 1 in train and test, such as 0"):
         ready(arrays(split={"train": [0, 1], "test": [0, 2]}))
 
 

@@ -83,7 +83,7 @@ def test_planetoid_names_what_is_missing(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"root: expected a folder with ind.citeseer.x \(or Citeseer/raw"):
         PlanetoidData(str(tmp_path), "Citeseer").setup()
     (write_planetoid(tmp_path) / "ind.cora.ty").unlink()
-    with pytest.raises(FileNotFoundError, match=r"ind.cora.ty: there is no such file"):
+    with pytest.raises(FileNotFoundError, match=r"ind.cora.ty: expected one of Planetoid's files, got none"):
         PlanetoidData(str(tmp_path)).setup()
 
 
@@ -200,7 +200,7 @@ def test_bad_files_are_named(tmp_path):
         (lambda g: setattr(g, "x", g.x.long()), r"x: expected \(nodes, features\) numbers, got \(20, 3\) torch.int64"),
         (lambda g: setattr(g, "x", None), "expected x, edge_index and y, got"),
         (lambda g: setattr(g, "edge_attr", g.edge_index.T / 0.0), "edge_attr: expected finite numbers, got"),
-        (lambda g: g.edge_index.__setitem__((0, 2), 20), "edge 2 leads from 20"),
+        (lambda g: g.edge_index.__setitem__((0, 2), 20), "got edge 2 from 20"),
     ],
 )
 def test_bad_graphs_are_named(tmp_path, change, message):

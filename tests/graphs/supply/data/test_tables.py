@@ -118,7 +118,7 @@ def test_files_that_do_not_belong_together(tmp_path):
 def test_rows_that_are_neither(tmp_path):
     _, make = write_make_use(tmp_path)
     use = write_csv(tmp_path / "odd.csv", ["grain", "flour", "bread", "X9"], ["farm", "mill", "shop"], [*USE, LABOUR])
-    with pytest.raises(ValueError, match=r"neither commodities of .* nor value added: X9"):
+    with pytest.raises(ValueError, match=r"expected commodities of .* and value added, got the rows X9"):
         read_make_use(use, make)
 
 

@@ -12,7 +12,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from timeseries import TableRules, read_table
-from timeseries.events.readers.table_files import Rows, read_rows
 from timeseries.events.records import TYPES
 from timeseries.events.units import unit_rules
 
@@ -334,24 +333,6 @@ def test_words_for_nothing_are_no_words_and_na_may_be_sodium(tmp_path: Path) -> 
     assert table.codes == ("NA",) and table.texts == () and np.isnan(table.value).tolist() == [True, False, True]
 
 
-def test_reading_goes_batch_by_batch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from timeseries.events.readers import table_files
-
-    rows = [f"p{k % 7},{k},c{k % 3},{k}" for k in range(5000)]
-    path = write(tmp_path, "subject,time,code,value\n" + "\n".join(rows) + "\n")
-    whole, _ = read_table(path)
-    monkeypatch.setattr(table_files, "BLOCK", 4096)
-    batches = list(read_rows([path], ["code"]))
-    assert len(batches) > 5 and sum(rows.batch.num_rows for rows in batches) == 5000
-    assert [rows.first for rows in batches] == np.cumsum([0] + [rows.batch.num_rows for rows in batches])[:-1].tolist()
-    pieces, _ = read_table(path)
-    for array in ("offsets", "time", "code", "value"):
-        np.testing.assert_array_equal(getattr(pieces, array), getattr(whole, array))
-    (tmp_path / "events.csv").write_text(path.read_text() + "p,1,c,inf\n")
-    with pytest.raises(ValueError, match="line 5002: expected a finite number"):
-        read_table(path)
-
-
 def test_progress_is_shown_on_request(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = write(tmp_path, HEAD + "p,1,HR,60,bpm\n")
     read_table(path, progress=True)
@@ -359,16 +340,3 @@ def test_progress_is_shown_on_request(tmp_path: Path, capsys: pytest.CaptureFixt
     assert "reading" in shown and "100%" in shown
     read_table(path, progress=False)
     assert capsys.readouterr().err == ""
-
-
-def test_the_place_of_a_row_counts_blank_lines(tmp_path: Path) -> None:
-    path = write(tmp_path, "code\na\n\n\nb\nc\n")
-    (rows,) = read_rows([path], ["code"])
-    assert isinstance(rows, Rows) and [rows.where(k).rpartition(" ")[2] for k in range(3)] == ["2", "5", "6"]
-
-
-def test_a_row_stands_where_it_begins_though_cells_hold_lines(tmp_path: Path) -> None:
-    long = "x" * 200_000  # more than Python's reader takes by itself
-    path = write(tmp_path, f'code,text\r\na,"1\r\n2\r\n\r\n3"\r\n\r\n"b\n","he said ""no"""\r\nc,"{long}"\r\nd,1\r\n')
-    (rows,) = read_rows([path], ["code"])
-    assert [rows.where(k).rpartition(" ")[2] for k in range(4)] == ["2", "7", "9", "10"]

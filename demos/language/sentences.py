@@ -1,6 +1,6 @@
 """The grammar of demos/core_sentence.py: original sentences, drawn from templates with a seed.
 
-Not a demo. A template is a line of words; {a}, {p}, ... are slots. What training sees and what is held out is said here
+A template is a line of words; {a}, {p}, ... are slots. What training sees and what is held out is said here
 and nowhere else.
 """
 

@@ -1,6 +1,6 @@
 """What the language demos share: words, a vocabulary, a small encoder of text, and how numbers are printed.
 
-Not a demo: run core_sentence.py, core_coreference.py or core_keywords.py.
+Run core_sentence.py, core_coreference.py or core_keywords.py.
 """
 
 import hashlib

@@ -12,12 +12,12 @@ import yaml
 from lightning.pytorch.callbacks import EMAWeightAveraging
 from torch.utils.data import Dataset
 
-from core.training.cli import main as command_line
-from core.training.files import write_text
+from core.training import main as command_line
+from core.training import write_text
 from genomics import MotifDetectionTask, MotifDetector, PlantedMotifsData, SequenceClassificationData
-from genomics.detection.checkpoint import load_detector
+from genomics.detection import load_detector
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 CLASSES = {cls.__name__: cls for cls in (PlantedMotifsData, SequenceClassificationData)}
 
 

@@ -1,7 +1,5 @@
 """Texts with keyphrases for demos/core_keywords.py: reading, a few embedded ones, stems, TextRank.
 
-Not a demo.
-
 References:
     Augenstein et al., SemEval 2017 task 10: ScienceIE, SemEval 2017. Harman, How effective is suffixing?, JASIS 1991
     (the S-stemmer). Mihalcea and Tarau, TextRank: bringing order into text, EMNLP 2004.
@@ -13,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from _language import tokenise
+from .words import tokenise
 
 END = (".", "!", "?")
 

@@ -1,4 +1,4 @@
-"""What the demos of supply chains share: versions, mean ± sd, a table."""
+"""Versions, mean ± sd, a table, for demos and benchmarks of graphs."""
 
 import platform
 import statistics

@@ -1,6 +1,6 @@
 """GAP for demos/core_coreference.py: reading, an embedded stand-in of original sentences, scoring, baselines.
 
-Not a demo. GAP asks of each text whether a pronoun means name A, name B or neither.
+GAP asks of each text whether a pronoun means name A, name B or neither.
 
 References:
     Webster et al., Mind the GAP: a balanced corpus of gendered ambiguous pronouns, TACL 2018.
@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from _language import tokenise
+
+from .words import tokenise
 
 COLUMNS = ("ID", "Text", "Pronoun", "Pronoun-offset", "A", "A-offset", "A-coref", "B", "B-offset", "B-coref", "URL")
 FEMININE, MASCULINE = ("she", "her", "hers"), ("he", "him", "his")

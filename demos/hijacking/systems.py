@@ -35,6 +35,11 @@ class Parts(NamedTuple):
     test: Split
     fingerprint: str
 
+    def first(self, items: int) -> "Parts":
+        """The first items of each part."""
+        parts = (Split(part.x[:items], part.y[:items]) for part in (self.train, self.held_out, self.test))
+        return Parts(*parts, self.fingerprint)
+
 
 class Success(NamedTuple):
     """Share of the rightly classified test items that one token turns."""

@@ -3,10 +3,8 @@
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from genomics.motifs.comparing import Match
-from genomics.sites.extract import HeadMotif
-from genomics.sites.extract_report import is_found
-from genomics.sites.records import Agreement
+from genomics.motifs import Match
+from genomics.sites import Agreement, HeadMotif, is_found
 
 Rows = dict[str, Agreement]
 """What called the sites, and how they agree with the planted ones."""

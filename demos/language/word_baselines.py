@@ -1,11 +1,8 @@
-"""What demos/core_sentence.py is compared with: the majority and logistic regressions on words.
-
-Not a demo.
-"""
+"""What demos/core_sentence.py is compared with: the majority and logistic regressions on words."""
 
 import statistics
 
-from _sentences import Sentence
+from .sentences import Sentence
 
 
 def features(sentence: Sentence, kind: str) -> list[str]:

@@ -1,19 +1,17 @@
-"""The model of demos/core_coreference.py: a text in, attention from the pronoun to two names and to "neither" out.
-
-Not a demo.
-"""
+"""The model of demos/core_coreference.py: a text in, attention from the pronoun to two names and to "neither" out."""
 
 from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
-from _gap import Item, sentence_numbers
-from _language import TextEncoder, Vocabulary, pad
 from torch import Tensor, nn
 
 import core
 from core import biases, masks
+
+from .gap import Item, sentence_numbers
+from .words import TextEncoder, Vocabulary, pad
 
 DIM, DEPTH, HEADS, POINTERS, DROPOUT = 64, 1, 4, 4, 0.3
 REACH = 64  # words; the pointer's bias is the same for all names further away than this

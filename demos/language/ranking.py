@@ -1,16 +1,14 @@
-"""How good rankings of words are, for demos/core_keywords.py: scores per document and their intervals.
-
-Not a demo.
-"""
+"""How good rankings of words are, for demos/core_keywords.py: scores per document and their intervals."""
 
 import statistics
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
-from _keyphrases import Document
 
-from core.analysis.heads.keywords import rank_sentences
+from core.analysis.heads import rank_sentences
+
+from .keyphrases import Document
 
 TOP = 10  # words, and phrases, that count for precision and recall
 SENTENCES = 2  # of a summary

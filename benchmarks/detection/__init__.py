@@ -1,0 +1,1 @@
+"""How the benchmarks of motif detection score a method and print its row."""

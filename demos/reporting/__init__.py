@@ -1,0 +1,1 @@
+"""How demos and benchmarks of graphs print their numbers."""
