@@ -139,3 +139,15 @@ def test_a_checkpoint_of_training_loads(tmp_path):
     task = MotifDetectionTask.load_from_checkpoint(path, map_location="cpu", weights_only=True).eval()
     x = torch.eye(4)[torch.randint(0, 4, (3, 80), generator=torch.Generator().manual_seed(0))]
     torch.testing.assert_close(model(x), task(x))
+
+
+def test_a_detector_comes_from_its_run_or_a_checkpoint_that_names_no_class(folder, tmp_path):
+    held = torch.load(folder / "model.ckpt", weights_only=True)
+    del held["hyper_parameters"]["_class_path"]
+    held["state_dict"]["training_length"] = torch.tensor(60)
+    torch.save(held, tmp_path / "best.ckpt")
+    for path in (tmp_path, tmp_path / "best.ckpt", str(tmp_path / "best.ckpt")):
+        model, length = load_detector(path)
+        assert length == 60 and torch.equal(model.queries, held["state_dict"]["model.queries"])
+    with pytest.raises(ValueError, match="path: expected a checkpoint of MotifDetectionTask, got one of EventClass"):
+        load_detector("tests/checkpoints/timeseries.pt")
