@@ -38,7 +38,7 @@ bench: $(STAMP) ## Run every benchmark and write docs/benchmarks.md
 	$(PY) benchmarks
 
 docs: $(STAMP) ## Build the API reference into docs/api
-	$(PY) -m pdoc --docformat google --math --output-directory docs/api core core.training vision genomics graphs timeseries
+	$(PY) -m pdoc --docformat google --math --output-directory docs/api attention_suite core core.training vision genomics graphs timeseries
 
 clean: ## Remove what was built; data, runs and the environment stay
 	rm -rf build dist docs/api .pytest_cache .mypy_cache .ruff_cache .hypothesis

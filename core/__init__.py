@@ -62,6 +62,7 @@ __all__ = [
     "analysis",
     "attend",
     "biases",
+    "explain",
     "extras",
     "layers",
     "masks",
@@ -73,7 +74,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> ModuleType:
-    """Import `core.analysis` and `core.robust` when they are first asked for: attention alone needs neither."""
-    if name in ("analysis", "robust"):
+    """Import `core.analysis`, `core.explain` and `core.robust` when first asked for: attention alone needs none."""
+    if name in ("analysis", "explain", "robust"):
         return import_module(f".{name}", __name__)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

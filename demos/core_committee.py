@@ -23,6 +23,7 @@ from torch import Tensor
 
 import core
 from core.analysis import theory
+from core.analysis.figures import new_figure
 from core.analysis.theory import Bracket, Committee, Rule
 
 COMMITTEE = Committee(head_size=8, noise=2.0, threshold=1.0)
@@ -92,12 +93,8 @@ def plurality(sizes: list[int], trials: int) -> None:
 
 def picture(sizes: list[int], needed: dict[Rule, list[int]], results: list[list[Counted]], path: Path) -> None:
     """Left: heads needed by number of items; right: accuracy by heads, simulated and exact."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot as plt
-
-    figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4.4), layout="constrained")
+    figure = new_figure(11, 4.4)
+    left, right = figure.subplots(1, 2)
     names = {"logits": "added logits", "approval": "yes/no votes"}
     for number, rule in enumerate(RULES):
         brackets = [counted.pooled() for counted in results[number]]
@@ -130,7 +127,6 @@ def picture(sizes: list[int], needed: dict[Rule, list[int]], results: list[list[
     right.legend(fontsize=8)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=150)
-    plt.close(figure)
 
 
 def main() -> None:

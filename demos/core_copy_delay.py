@@ -31,6 +31,7 @@ import torch
 from torch import Tensor, nn
 
 import core
+from core.analysis.figures import new_figure
 from core.analysis.heads import gradient_by_distance
 from core.positions import SinusoidalPositions
 
@@ -207,12 +208,8 @@ def summary(values: list[float]) -> str:
 
 def plot(found: dict[tuple[str, int], list[Result]], delays: list[int], path: Path) -> None:
     """Accuracy by delay; gradient norm by distance before and after training."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot as plt
-
-    figure, (left, middle, right) = plt.subplots(1, 3, figsize=(13, 4), layout="constrained")
+    figure = new_figure(13, 4)
+    left, middle, right = figure.subplots(1, 3)
     for place, model in enumerate(MODELS):
         runs = [[r.accuracy for r in found[model, delay]] for delay in delays]
         spread = [statistics.stdev(values) if len(values) > 1 else 0.0 for values in runs]
@@ -237,7 +234,6 @@ def plot(found: dict[tuple[str, int], list[Result]], delays: list[int], path: Pa
     middle.set_ylabel("gradient norm / its largest (floor 1e-16)")
     right.legend([right.lines[1]], ["the symbol to copy"], fontsize=8, loc="lower left")
     figure.savefig(path, dpi=130)
-    plt.close(figure)
 
 
 def main() -> None:

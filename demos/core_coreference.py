@@ -25,6 +25,8 @@ from language.resolver import DEPTH, HEADS, Batch, Resolver, batches_of
 from language.words import PAD, UNKNOWN, Vocabulary, fingerprint, mean_sd, versions
 from torch import Tensor
 
+from core.analysis.figures import new_figure
+
 DROPPED, RATE, MINIMUM = 0.1, 2e-3, 3  # words made <unknown>; of AdamW; occurrences of a known word
 
 
@@ -161,12 +163,8 @@ def compare(ours: Tensor, other: Tensor) -> str:
 
 def plot(rows: list[list[HeadResult]], untrained: list[HeadResult], base: float, path: Path) -> None:
     """Hit rate of every head of every seed with its interval, the untrained heads, nearest name and chance."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot as plt
-
-    figure, axis = plt.subplots(figsize=(9, 4.5), layout="constrained")
+    figure = new_figure(9, 4.5)
+    axis = figure.subplots()
     runs = [(f"trained, seed {seed}", row) for seed, row in enumerate(rows)] + [("untrained, seed 0", untrained)]
     for n, (label, row) in enumerate(runs):
         places = [i + 0.17 * (n - (len(runs) - 1) / 2) for i in range(len(row))]
@@ -182,7 +180,6 @@ def plot(rows: list[list[HeadResult]], untrained: list[HeadResult], base: float,
     axis.grid(axis="y", alpha=0.3)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=130)
-    plt.close(figure)
 
 
 def main() -> None:

@@ -20,7 +20,6 @@ from typing import Any
 
 import captum
 import torch
-from matplotlib.figure import Figure
 from torch import Tensor, nn
 
 import core
@@ -31,11 +30,12 @@ from core.analysis.faithfulness import (
     PlantedModel,
     Positions,
     call_planted,
+    faithfulness,
     planted_items,
     rewritten,
     uniform_weights,
 )
-from core.analysis.faithfulness.faithfulness import faithfulness
+from core.analysis.figures import new_figure
 
 PATCH = 2
 LAYER = "blocks.3.attention"
@@ -117,7 +117,7 @@ def table(trained: list[FaithfulnessReport], planted: dict[str, FaithfulnessRepo
 def plot_examples(images: Tensor, labels: Tensor, report: FaithfulnessReport, path: Path, count: int = 6) -> None:
     """The first images, and what each method says of their patches by magnitude, each scaled to its largest."""
     methods = list(report.attributions)
-    figure = Figure(figsize=(1.7 * (len(methods) + 1), 1.65 * count + 1.4), layout="constrained")
+    figure = new_figure(1.7 * (len(methods) + 1), 1.65 * count + 1.4)
     axes = figure.subplots(count, len(methods) + 1)
     side = images.shape[-1] // PATCH
     for row in range(count):

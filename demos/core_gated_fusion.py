@@ -27,6 +27,7 @@ from torch import Tensor, nn
 
 import core
 from core import FusionOutput, GatedFusion
+from core.analysis.figures import new_figure
 
 SOURCES, CLASSES, GROUPS, PATTERN, TOKENS = 3, 4, 2, 4, 8
 CUES = GROUPS
@@ -207,13 +208,9 @@ def by_task(task: Task, methods: Sequence[str], seeds: int, steps: int, items: i
 
 def picture(results: dict[str, dict[str, list[list[Held]]]], path: Path) -> None:
     """Accuracy of every method, as trained and shifted; then the mean gates, which follow the shift."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot as plt
-
     tasks = [task for task in results if task != "no cue"]
-    figure, panels = plt.subplots(1, len(tasks) + 1, figsize=(5 * len(tasks) + 4, 4.3), layout="constrained")
+    figure = new_figure(5 * len(tasks) + 4, 4.3)
+    panels = figure.subplots(1, len(tasks) + 1)
     for panel, task in zip(panels, tasks, strict=False):
         methods = list(results[task])
         for kind, (name, colour) in enumerate([("as trained", "C0"), ("shifted", "C1"), ("cue turned", "lightgrey")]):
@@ -244,7 +241,6 @@ def picture(results: dict[str, dict[str, list[list[Held]]]], path: Path) -> None
     panels[-1].legend(fontsize=8, loc="upper center")
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=150)
-    plt.close(figure)
 
 
 def main() -> None:

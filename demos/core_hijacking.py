@@ -24,6 +24,7 @@ from hijacking import systems
 
 import core
 from core import robust
+from core.analysis.figures import new_figure
 
 DEFENCES = {"plain": "plain dot products", "limits": "limited norms", "cosine": "cosine scores"}
 COLOURS = {"plain": "C3", "limits": "C0", "cosine": "C2"}
@@ -160,11 +161,11 @@ def print_tables(results: Results, costs: list[Costs]) -> None:
 
 def plot(results: Results, path: Path) -> None:
     """Captured attention with its bound, change of the output, and successes, one row a system."""
-    import matplotlib.pyplot as plt
     from matplotlib.lines import Line2D
 
     names = list(dict.fromkeys(system for system, _ in results))
-    figure, axes = plt.subplots(len(names), 3, figsize=(15, 4.4 * len(names)), layout="constrained", squeeze=False)
+    figure = new_figure(15, 4.4 * len(names))
+    axes = figure.subplots(len(names), 3, squeeze=False)
     factors = sorted({f.factor for f in results[names[0], "plain"][0].audit.findings})
     for (left, middle, bars), system in zip(axes, names, strict=True):
         for number, (defence, colour) in enumerate(COLOURS.items()):
@@ -204,7 +205,6 @@ def plot(results: Results, path: Path) -> None:
     figure.legend(handles=handles, loc="outside lower center", ncols=5, frameon=False)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=110)
-    plt.close(figure)
 
 
 def one_seed(system: str, defence: str, seed: int, fast: bool) -> tuple[Result, Costs]:

@@ -26,6 +26,7 @@ import torch
 from torch import Tensor, nn
 
 import core
+from core.analysis.figures import new_figure
 
 LETTERS, LENGTH = 8, 48
 MOTIFS = torch.tensor([[[0, 1, 2, 3], [2, 1, 0, 3]], [[4, 5, 6, 7], [6, 5, 4, 7]]])  # (which side, which kind, letters)
@@ -197,12 +198,8 @@ def summary(values: list[float]) -> str:
 
 def plot(found: dict[str, list[Result]], path: Path) -> None:
     """Validation accuracy by step, and where the hybrid looks."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot as plt
-
-    figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4), layout="constrained", width_ratios=(1.1, 1))
+    figure = new_figure(11, 4)
+    left, right = figure.subplots(1, 2, width_ratios=(1.1, 1))
     for place, (kind, results) in enumerate(found.items()):
         for number, result in enumerate(results):
             steps = [step for step, _ in result.curve]
@@ -223,7 +220,6 @@ def plot(found: dict[str, list[Result]], path: Path) -> None:
     right.set_title("Where the hybrid looks from the first motif, seed 0")
     figure.colorbar(image, ax=right, label=f"mean attention weight (uniform: {1 / LENGTH:.3f})")
     figure.savefig(path, dpi=130)
-    plt.close(figure)
 
 
 def main() -> None:

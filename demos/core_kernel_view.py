@@ -25,6 +25,7 @@ from torch.nn.functional import normalize
 import core
 from core import scores
 from core.analysis import theory
+from core.analysis.figures import new_figure
 
 ALL = ("age", "sex", "bmi", "bp", "s1", "s2", "s3", "s4", "s5", "s6")
 SIMPLE = ("age", "bmi", "bp")  # what needs no blood sample, chosen before any result was seen
@@ -175,12 +176,8 @@ def regress(x: Tensor, y: Tensor, features: Sequence[str], folds: int, seeds: in
 
 def picture(x: Tensor, y: Tensor, logits: Tensor, found: list[tuple[float, Tensor]], path: Path) -> None:
     """Regression on BMI; weights on a circle by the query's norm; entropy against mean logit."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot as plt
-
-    figure, (first, second, third) = plt.subplots(1, 3, figsize=(14, 4.3), layout="constrained")
+    figure = new_figure(14, 4.3)
+    first, second, third = figure.subplots(1, 3)
     bmi = x[:, ALL.index("bmi"), None]
     grid = torch.linspace(bmi.min(), bmi.max(), 300, dtype=torch.float64)[:, None]
     chosen = theory.cross_validated_bandwidth(bmi, y).item()
@@ -232,7 +229,6 @@ def picture(x: Tensor, y: Tensor, logits: Tensor, found: list[tuple[float, Tenso
     third.legend(fontsize=8, loc="lower left")
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=150)
-    plt.close(figure)
 
 
 def main() -> None:

@@ -30,6 +30,7 @@ from language.words import MASK, PAD, TextEncoder, Vocabulary, fingerprint, pad,
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
+from core.analysis.figures import new_figure
 from core.analysis.heads import HeadFocus, head_focus, keyword_scores, token_scores
 
 DIM, DEPTH, HEADS = 64, 2, 4
@@ -142,12 +143,8 @@ class HeadPoint(NamedTuple):
 
 def picture(methods: dict[str, list[Scores]], points: list[HeadPoint], path: Path) -> None:
     """Average precision of every method with its interval; of every head against its entropy."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot as plt
-
-    figure, (bars, cloud) = plt.subplots(1, 2, figsize=(12, 4.5), layout="constrained", width_ratios=(1.4, 1))
+    figure = new_figure(12, 4.5)
+    bars, cloud = figure.subplots(1, 2, width_ratios=(1.4, 1))
     names = list(reversed(methods))
     for place, name in enumerate(names):
         values = average(methods[name]).average_precision
@@ -170,7 +167,6 @@ def picture(methods: dict[str, list[Scores]], points: list[HeadPoint], path: Pat
     cloud.grid(alpha=0.3)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=130)
-    plt.close(figure)
 
 
 def print_summary(document: Document, ours: Ranking, other: Ranking) -> None:

@@ -27,6 +27,7 @@ import torch.nn.functional as F
 
 import core
 from core import masks
+from core.analysis.figures import new_figure
 from core.analysis.heads import DistanceGradient, gradient_by_distance
 
 HEADS, HEAD_DIM = 2, 32
@@ -115,12 +116,7 @@ def plot(
     path: Path,
 ) -> None:
     """The patterns, the time by length, the reach by depth."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot as plt
-
-    figure = plt.figure(figsize=(12, 8), layout="constrained")
+    figure = new_figure(12, 8)
     top, bottom = figure.subfigures(2, 1, height_ratios=(0.75, 1))
     for axis, (name, (mask, _, _)) in zip(top.subplots(1, len(SMALL)), SMALL.items(), strict=True):
         axis.imshow(mask.materialize(1, 1, 40, 40)[0, 0], cmap="Blues", vmax=1.3)
@@ -156,7 +152,6 @@ def plot(
     right.legend(fontsize=9)
     right.grid(alpha=0.3)
     figure.savefig(path, dpi=130)
-    plt.close(figure)
 
 
 def main() -> None:

@@ -27,6 +27,7 @@ from torch import Tensor
 
 import core
 from core import biases, masks
+from core.analysis.figures import new_figure
 
 HEADS, HEAD_DIM, DEGREE = 2, 32, 8
 DIM, ENCODER_LENGTH, ENCODER_HEADS = 64, 2048, 4
@@ -173,14 +174,8 @@ Curves = dict[tuple[str, str], list[float]]
 
 def plot(curves: Curves, lengths: dict[str, list[int]], depths: list[int], path: Path) -> None:
     """Memory by length, the fitted exponents, and memory by depth."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot as plt
-
-    figure, (left, middle, right) = plt.subplots(
-        1, 3, figsize=(14, 5.4), layout="constrained", width_ratios=(1, 1, 0.8)
-    )
+    figure = new_figure(14, 5.4)
+    left, middle, right = figure.subplots(1, 3, width_ratios=(1, 1, 0.8))
     colours = {"auto": "C0", "dense": "C3"}
     names = {"auto": "core.attend", "dense": "dense tensor through SDPA"}
     for route, colour in colours.items():
@@ -211,7 +206,6 @@ def plot(curves: Curves, lengths: dict[str, list[int]], depths: list[int], path:
     right.legend(fontsize=8)
     right.grid(alpha=0.3)
     figure.savefig(path, dpi=130)
-    plt.close(figure)
 
 
 def main() -> None:

@@ -23,6 +23,7 @@ from torch import Tensor, nn
 
 import core
 from core import masks
+from core.analysis.figures import new_figure
 from core.layers import AlibiBias, Encoder, RelativeBias, Rotary
 from core.positions import LearnedPositions, SinusoidalPositions
 
@@ -117,12 +118,8 @@ def summary(values: Sequence[float]) -> str:
 
 def picture(results: dict[str, dict[str, list[list[float]]]], path: Path) -> None:
     """One panel per task: accuracy by length, one line per method, bars of one sd."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot as plt
-
-    figure, panels = plt.subplots(1, len(results), figsize=(9, 3.6), sharey=True, layout="constrained")
+    figure = new_figure(9, 3.6)
+    panels = figure.subplots(1, len(results), sharey=True)
     for panel, (task, by_method) in zip(panels, results.items(), strict=True):
         for method, runs in by_method.items():
             columns = list(zip(*runs, strict=True))

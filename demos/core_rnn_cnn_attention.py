@@ -32,6 +32,7 @@ from torch import Tensor, nn
 
 import core
 from core import masks
+from core.analysis.figures import new_figure
 from core.analysis.heads import gradient_by_distance
 
 WIDTH, HEADS, KERNEL, WINDOW = 64, 4, 3, 128
@@ -199,12 +200,8 @@ def print_table(title: str, lengths: list[int], rows: dict[str, list[float]], di
 
 def plot(lengths: list[int], panels: dict[str, dict[str, list[float]]], path: Path) -> None:
     """One panel each for what was measured."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot as plt
-
-    figure, axes = plt.subplots(1, len(panels), figsize=(4.6 * len(panels), 4.2), layout="constrained")
+    figure = new_figure(4.6 * len(panels), 4.2)
+    axes = figure.subplots(1, len(panels))
     markers = dict(zip(MODELS, "os^Dv*", strict=True))
     for axis, (title, rows) in zip(axes, panels.items(), strict=True):
         for name, values in rows.items():
@@ -216,7 +213,6 @@ def plot(lengths: list[int], panels: dict[str, dict[str, list[float]]], path: Pa
     axes[0].legend(fontsize=8)
     figure.suptitle(f"One layer of {WIDTH} features, batch 1, one CPU thread, forward and backward")
     figure.savefig(path, dpi=130)
-    plt.close(figure)
 
 
 def main() -> None:

@@ -25,6 +25,7 @@ from torch import Tensor
 
 import core
 from core.analysis import theory
+from core.analysis.figures import new_figure
 
 KEYS, SIGMA = 64, 1.0
 SIGMAS = (0.5, 1.0, 2.0)
@@ -124,12 +125,8 @@ def picture(
     path: Path,
 ) -> None:
     """Three panels by d: variance over theory, largest weight, norm of the Jacobian."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot as plt
-
-    figure, (first, second, third) = plt.subplots(1, 3, figsize=(13, 4), layout="constrained")
+    figure = new_figure(13, 4)
+    first, second, third = figure.subplots(1, 3)
     dims = sorted({d for _, d in ratios})
     for number, sigma in enumerate(SIGMAS):
         for shift, d in enumerate(dims):
@@ -162,7 +159,6 @@ def picture(
     third.legend(fontsize=8, loc="lower left")
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=150)
-    plt.close(figure)
 
 
 def main() -> None:

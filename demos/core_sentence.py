@@ -30,6 +30,7 @@ from torch.nn.functional import cross_entropy
 
 import core
 from core import masks
+from core.analysis.figures import new_figure
 
 DIM, DEPTH, HEADS = 48, 2, 4
 BATCH = (48, 24, 24)  # sentences with "it", with "bank", descriptions
@@ -203,13 +204,9 @@ class Panel(NamedTuple):
 
 def draw_rows(panels: list[Panel], head: str, path: Path) -> None:
     """Three strips a sentence: two heads' rows at "it", and leave-one-out; the answer in the title."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot as plt
-
     count = len(panels) // 2
-    figure, axes = plt.subplots(count, 2, figsize=(15, 2.8 * count), layout="constrained")
+    figure = new_figure(15, 2.8 * count)
+    axes = figure.subplots(count, 2)
     peak = max(float(panel.effect.abs().max()) for panel in panels)
     blues, reds, images = {"cmap": "Blues", "vmin": 0, "vmax": 1}, {"cmap": "RdBu_r", "vmin": -peak, "vmax": peak}, {}
     for axis, panel in zip(axes.flat, panels, strict=True):
@@ -233,7 +230,6 @@ def draw_rows(panels: list[Panel], head: str, path: Path) -> None:
     figure.colorbar(images[0], ax=axes, label="fall of the margin (nats) without the word", shrink=0.8, pad=0.02)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=130)
-    plt.close(figure)
 
 
 def accuracies(models: list[Reader], baselines: dict[str, Baselines], vocabulary: Vocabulary, count: int) -> None:

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 import core
 from core import masks
+from core.analysis.figures import new_figure
 
 PLANTED = (1.0, 6.0, 24.0, 96.0)  # hours, one per head
 START = (12.0, 12.0, 12.0, 12.0)  # hours
@@ -81,9 +82,8 @@ def learn(seed: int, steps: int) -> list[list[float]]:
 
 def plot(histories: list[list[list[float]]], path: Path) -> None:
     """Half-lives by step, one colour a head, one line a seed; planted values dashed."""
-    import matplotlib.pyplot as plt
-
-    figure, axis = plt.subplots(figsize=(8, 4.5), layout="constrained")
+    figure = new_figure(8, 4.5)
+    axis = figure.subplots()
     for head, planted in enumerate(PLANTED):
         colour = f"C{head}"
         for history in histories:
@@ -97,7 +97,6 @@ def plot(histories: list[list[list[float]]], path: Path) -> None:
     axis.grid(alpha=0.3)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=120)
-    plt.close(figure)
 
 
 def main() -> None:

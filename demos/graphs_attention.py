@@ -25,6 +25,7 @@ import graphs  # isort: skip  # before PyTorch Geometric: it silences the one wa
 from torch_geometric.data import Data
 from torch_geometric.datasets import KarateClub
 
+from core.analysis.figures import new_figure
 from core.training import hash_arrays
 from graphs.layers import hop_distances, in_degree
 
@@ -63,10 +64,6 @@ def places(data: Data) -> np.ndarray:
 
 def picture(data: Data, layer: graphs.GraphAttention, x: Tensor, path: Path) -> None:
     """Edges of the first layer as arrows, the global branch as a matrix, means over heads."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot as plt
     from matplotlib.collections import LineCollection
 
     with torch.no_grad():
@@ -78,7 +75,8 @@ def picture(data: Data, layer: graphs.GraphAttention, x: Tensor, path: Path) -> 
     across = torch.zeros(34, 34).scatter_add(1, found.keys.flatten(1), found.weights.flatten(1)) / layer.heads
     weights = answer.edge_weights.mean(1).numpy()
     place = places(data)
-    figure, (left, right) = plt.subplots(1, 2, figsize=(13.5, 5.6), width_ratios=[1.1, 1], layout="constrained")
+    figure = new_figure(13.5, 5.6)
+    left, right = figure.subplots(1, 2, width_ratios=[1.1, 1])
     ties = answer.edge_index[0] != answer.edge_index[1]
     weights = weights[ties.numpy()]
     source, target = answer.edge_index[:, ties].numpy()
@@ -115,7 +113,6 @@ def picture(data: Data, layer: graphs.GraphAttention, x: Tensor, path: Path) -> 
     figure.colorbar(shown, ax=right, label="weight x number of members", shrink=0.75)
     figure.suptitle("Whom the members of the karate club attend to (mean over heads)")
     figure.savefig(path, dpi=130)
-    plt.close(figure)
 
 
 def main() -> None:

@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import lightning as L
-import matplotlib.pyplot as plt
 import numpy as np
 import sklearn
 import timm
@@ -32,6 +31,7 @@ from matplotlib.colors import PowerNorm
 
 import vision
 from core import __version__
+from core.analysis.figures import new_figure
 from vision.classification import ranking_scores, support_vector_machine
 from vision.vit import effective_receptive_field, spread
 
@@ -127,7 +127,8 @@ def table(outcomes: list[Outcome]) -> str:
 
 def plot_accuracy(outcomes: list[Outcome], classes: tuple[str, ...], title: str, path: Path) -> None:
     """Accuracy within each class, and the confusion matrix of the vision transformer, over all runs."""
-    figure, (left, right) = plt.subplots(1, 2, figsize=(12, 5), width_ratios=[1.5, 1], layout="constrained")
+    figure = new_figure(12, 5)
+    left, right = figure.subplots(1, 2, width_ratios=[1.5, 1])
     methods = list(dict.fromkeys(outcome.method for outcome in outcomes))
     where = np.arange(len(classes))
     lowest = 1.0
@@ -157,7 +158,6 @@ def plot_accuracy(outcomes: list[Outcome], classes: tuple[str, ...], title: str,
     right.set(xlabel="predicted", ylabel="true", title=f"Confusion matrix, {methods[0]}\n(test images; blank = 0)")
     figure.suptitle(title)
     figure.savefig(path, dpi=120)
-    plt.close(figure)
 
 
 def plot_attention(task: Any, data: Any, path: Path, count: int = 6) -> None:
@@ -173,7 +173,8 @@ def plot_attention(task: Any, data: Any, path: Path, count: int = 6) -> None:
         maps = vision.attention_maps(task.model, task.normalised(images))[-1]
         probabilities = task(images).softmax(1)
     heads = maps.shape[1]
-    figure, axes = plt.subplots(count, heads + 1, figsize=(1.6 * (heads + 1) + 2.2, 1.6 * count + 1.3), squeeze=False)
+    figure = new_figure(1.6 * (heads + 1) + 2.2, 1.6 * count + 1.3, layout=None)
+    axes = figure.subplots(count, heads + 1, squeeze=False)
     scale = PowerNorm(0.5, vmin=0, vmax=float(maps.max()))
     size = images.shape[-1]
     middles = np.arange(size) + 0.5
@@ -203,7 +204,6 @@ def plot_attention(task: Any, data: Any, path: Path, count: int = 6) -> None:
     )
     figure.text(0.5, 0.02, caption, ha="center", fontsize=9)
     figure.savefig(path, dpi=120)
-    plt.close(figure)
 
 
 def plot_receptive_fields(models: dict[str, Any], data: Any, path: Path, most: int) -> None:
@@ -216,7 +216,8 @@ def plot_receptive_fields(models: dict[str, Any], data: Any, path: Path, most: i
             lambda x, model=task.model: model.forward_intermediates(x)[1], normalised
         )
     depth = max(len(fields) for fields in rows.values())
-    figure, axes = plt.subplots(len(rows), depth, figsize=(2.5 * depth + 1.6, 2.7 * len(rows) + 1.2), squeeze=False)
+    figure = new_figure(2.5 * depth + 1.6, 2.7 * len(rows) + 1.2, layout=None)
+    axes = figure.subplots(len(rows), depth, squeeze=False)
     for row, (name, fields) in enumerate(rows.items()):
         for layer, field in enumerate(fields):
             axis = axes[row, layer]
@@ -233,7 +234,6 @@ def plot_receptive_fields(models: dict[str, Any], data: Any, path: Path, most: i
     )
     figure.text(0.5, 0.015, caption, ha="center", fontsize=9)
     figure.savefig(path, dpi=120)
-    plt.close(figure)
 
 
 def cnn_options(config: dict[str, Any]) -> dict[str, Any]:

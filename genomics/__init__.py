@@ -3,12 +3,16 @@
 Needs the extra `genomics`. Sequences can be read, encoded, shuffled and split (`genomics.sequences`), motifs read,
 written, scanned for, compared and drawn (`genomics.motifs` and its neighbours), and detectors of motifs trained.
 
-    lightning fit --config configs/genomics/planted.yaml
+    attention-suite fit --config configs/genomics/planted.yaml
 """
 
 from importlib import import_module
 
-from core.extras import MissingExtraError
+from attention_suite import check_core
+
+check_core(__name__)
+
+from core.extras import MissingExtraError  # noqa: E402
 
 try:
     from .detection.data import (

@@ -6,7 +6,11 @@ Needs the extra `graphs`. Importing it makes the tasks and data modules known to
 import importlib
 import warnings
 
-from core.extras import MissingExtraError
+from attention_suite import check_core
+
+check_core(__name__)
+
+from core.extras import MissingExtraError  # noqa: E402
 
 try:
     with warnings.catch_warnings():

@@ -1,12 +1,16 @@
 """Attention for irregular events in time.
 
-    lightning fit --config configs/timeseries/physionet2012.yaml --data.root DIR --data.train a --data.test b
+    attention-suite fit --config configs/timeseries/physionet2012.yaml --data.root DIR --data.train a --data.test b
 
 Needs the extra `timeseries`. Importing it registers the task and the data modules with the
 command line.
 """
 
-from core.extras import MissingExtraError
+from attention_suite import check_core
+
+check_core(__name__)
+
+from core.extras import MissingExtraError  # noqa: E402
 
 try:
     from .ehr.data import EventDataModule, EventTable, LoadedEvents, Meds, Nafld, PhysioNet2012, SyntheticEvents

@@ -1,6 +1,6 @@
 """Attention on images: a vision transformer, image data modules and classification.
 
-    lightning fit --config configs/vision/digits.yaml
+    attention-suite fit --config configs/vision/digits.yaml
 
 Needs the extra `vision`. Importing it registers the models with timm and the task and data modules with the command
 line.
@@ -8,7 +8,11 @@ line.
 
 import importlib
 
-from core.extras import MissingExtraError
+from attention_suite import check_core
+
+check_core(__name__)
+
+from core.extras import MissingExtraError  # noqa: E402
 
 try:
     from .classification.data import CifarData, DigitsData, ImageArrayData, ImageFolderData, MedMnistData, Mnist5kData

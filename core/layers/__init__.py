@@ -5,6 +5,8 @@ from .biases import AlibiBias, DistanceDecayBias, EdgeFeatureBias, RelativeBias,
 from .block import BlockOutput, TransformerBlock
 from .encoder import Encoder, EncoderOutput
 from .hybrid import HybridBlock, LocalConvolution
+from .modes import evaluating
+from .options import AttentionOptions, BlockOptions
 from .padding import zero_rows
 from .pooling import AttentionPooling, ClassTokenPooling, MeanPooling
 from .residual import MLP, DropPath, LayerScale
@@ -14,7 +16,9 @@ from .torch_attention import TorchMultiheadAttention
 __all__ = [
     "MLP",
     "AlibiBias",
+    "AttentionOptions",
     "AttentionPooling",
+    "BlockOptions",
     "BlockOutput",
     "ClassTokenPooling",
     "DistanceDecayBias",
@@ -33,5 +37,6 @@ __all__ = [
     "TimeDecayBias",
     "TorchMultiheadAttention",
     "TransformerBlock",
+    "evaluating",
     "zero_rows",
 ]

@@ -176,7 +176,8 @@ class TransformerBlock(nn.Module):
             expected = "a tensor, as cross=True" if context is None else "None, as cross=False"
             raise ValueError(f"context: expected {expected}, got {'None' if context is None else tuple(context.shape)}")
         if self.cross_attention is None and not (context_mask is None and context_bias is None):
-            raise ValueError("context_mask, context_bias: expected None, as cross=False")
+            given = " and ".join(n for n, x in (("a mask", context_mask), ("a bias", context_bias)) if x is not None)
+            raise ValueError(f"context_mask, context_bias: expected None, as cross=False, got {given}")
         inputs = (x, context, mask, bias, context_mask, context_bias, need, positions)
         if self.checkpoint and torch.is_grad_enabled():
             out, own, other = checkpoint(self._forward, *inputs, use_reentrant=False)

@@ -1,7 +1,7 @@
 """A stack of transformer blocks."""
 
 from collections.abc import Callable, Collection, Sequence
-from typing import Any, NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar, Unpack
 
 from torch import Tensor, nn
 
@@ -9,6 +9,7 @@ from ..biases import Bias
 from ..engine.problem import AttentionOutput
 from ..masks import Mask
 from .block import BlockOutput, TransformerBlock
+from .options import BlockOptions
 from .padding import fences, zero_rows
 
 T = TypeVar("T")
@@ -33,13 +34,14 @@ class Encoder(nn.Module):
         final_norm: normalise the output; post-norm blocks have done so already, so then it is usually off.
         drop_path: probability of the last block; it rises linearly from 0 at the first.
         norm_layer: makes a normalisation of `dim` features that acts on single rows.
-        block_options: everything else that TransformerBlock takes; a rotary is shared by the blocks.
+        block_options: what else TransformerBlock takes, see `BlockOptions`; a rotary is shared by the blocks.
 
     Shapes:
         x: (B, L, dim); context: (B, Lc, context_dim); out: (B, L, dim).
 
     Raises:
         ValueError: depth < 0.
+        TypeError: an option that TransformerBlock does not take.
     """
 
     def __init__(
@@ -51,7 +53,7 @@ class Encoder(nn.Module):
         final_norm: bool = True,
         drop_path: float = 0.0,
         norm_layer: Callable[[int], nn.Module] = nn.LayerNorm,
-        **block_options: Any,
+        **block_options: Unpack[BlockOptions],
     ) -> None:
         super().__init__()
         if depth < 0:

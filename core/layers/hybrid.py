@@ -1,7 +1,7 @@
 """The hybrid block: attention for what stands anywhere, a convolution for what stands near."""
 
 from collections.abc import Callable, Collection
-from typing import Any
+from typing import Unpack
 
 import torch
 import torch.nn.functional as F
@@ -12,6 +12,7 @@ from ..biases import Bias
 from ..engine.problem import AttentionOutput
 from ..masks import And, Causal, Dilated, Mask, Window
 from .attention import MultiheadAttention
+from .options import AttentionOptions
 from .padding import fences, zero_rows
 from .residual import MLP, DropPath, LayerScale
 
@@ -122,7 +123,7 @@ class HybridBlock(nn.Module):
             same, dropout included.
         activation: makes the activation of MLPs and convolution.
         norm_layer: makes a normalisation of `dim` features that acts on single rows.
-        attention_options: everything else that MultiheadAttention takes (rotary, score, kv_heads, qk_norm, ...).
+        attention_options: everything else that MultiheadAttention takes, see `AttentionOptions`.
 
     Shapes:
         x: (B, L, dim); out: (B, L, dim).
@@ -151,7 +152,7 @@ class HybridBlock(nn.Module):
         checkpoint: bool = False,
         activation: Callable[[], nn.Module] = nn.SiLU,
         norm_layer: Callable[[int], nn.Module] = nn.LayerNorm,
-        **attention_options: Any,
+        **attention_options: Unpack[AttentionOptions],
     ) -> None:
         super().__init__()
         if heads is None and (attention_options or attention_dropout):
@@ -204,10 +205,15 @@ class HybridBlock(nn.Module):
             x: (B, L, dim); out: (B, L, dim).
         """
         if self.attention is None and (bias is not None or need or positions is not None):
-            raise ValueError("bias, need, positions: expected none, as the block has no attention (heads=None)")
+            given = {"bias": bias is not None, "need": bool(need), "positions": positions is not None}
+            named = ", ".join(name for name, there in given.items() if there)
+            raise ValueError(f"bias, need, positions: expected none, as heads=None: no attention, got {named}")
         ahead = self.convolution is not None and not self.causal and self.convolution.kernel_size > 1
         if ahead and _looks_back(mask):
-            raise ValueError("mask: it forbids later tokens, which the convolution would read: expected causal=True")
+            raise ValueError(
+                "causal: expected True with a mask that forbids later tokens, which the convolution would read, got "
+                f"False and {type(mask).__name__}"
+            )
         inputs = (x, mask, bias, need, positions)
         if self.checkpoint and torch.is_grad_enabled():
             out, answer = checkpoint(self._forward, *inputs, use_reentrant=False)

@@ -92,18 +92,18 @@ class TorchMultiheadAttention(nn.MultiheadAttention):
         if unbatched and key_padding_mask is not None:
             key_padding_mask = key_padding_mask[None]
         B, Lq, Lk = query.shape[0], query.shape[1], key.shape[1]
-        mask, bias = self._structure(key_padding_mask, attn_mask, B, Lq, Lk)
+        mask, bias = self.structure(key_padding_mask, attn_mask, B, Lq, Lk)
         if key_padding_mask is not None and key_padding_mask.dtype == torch.bool:
             cleaned = zero_rows(key, ~key_padding_mask)
             value = cleaned if same_value else zero_rows(value, ~key_padding_mask)
             key = cleaned
-        q, k, v = self._project(query, key, value)
-        k, v = self._extend(k, v)
+        q, k, v = self.project(query, key, value)
+        k, v = self.extend(k, v)
         need: tuple[Literal["weights"], ...] = ("weights",) if need_weights else ()
         answer: Tensor | AttentionOutput = attend(
-            self._split(q),
-            self._split(k),
-            self._split(v),
+            self.split_heads(q),
+            self.split_heads(k),
+            self.split_heads(v),
             mask=mask,
             bias=bias,
             dropout_p=self.dropout if self.training else 0.0,
@@ -135,7 +135,7 @@ class TorchMultiheadAttention(nn.MultiheadAttention):
         if query.dim() == 3 and query.shape[batch] != key.shape[batch]:
             raise ValueError(f"key: expected the batch of query, {query.shape[batch]}, got {key.shape[batch]}")
 
-    def _structure(
+    def structure(
         self, key_padding_mask: Tensor | None, attn_mask: Tensor | None, B: int, Lq: int, Lk: int
     ) -> tuple[masks.Mask | None, biases.Bias | None]:
         """Translate torch's masks: blocked becomes not allowed, floats become biases."""
@@ -164,7 +164,7 @@ class TorchMultiheadAttention(nn.MultiheadAttention):
                 bias = added if bias is None else bias + added
         return mask, bias
 
-    def _project(self, query: Tensor, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def project(self, query: Tensor, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Queries, keys and values, (B, L, embed_dim) each; one matrix product where the inputs are one tensor."""
         weights: tuple[Tensor, ...] = (self.q_proj_weight, self.k_proj_weight, self.v_proj_weight)
         if self._qkv_same_embed_dim:
@@ -178,7 +178,7 @@ class TorchMultiheadAttention(nn.MultiheadAttention):
         )
         return q, k, v
 
-    def _extend(self, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+    def extend(self, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
         """Append the learned key and value and the zeros, where the layer has them."""
         B = k.shape[0]
         if self.bias_k is not None and self.bias_v is not None:
@@ -188,7 +188,7 @@ class TorchMultiheadAttention(nn.MultiheadAttention):
             k, v = pad(k, (0, 0, 0, 1)), pad(v, (0, 0, 0, 1))
         return k, v
 
-    def _split(self, x: Tensor) -> Tensor:
+    def split_heads(self, x: Tensor) -> Tensor:
         """Heads apart: (B, num_heads, L, head_dim)."""
         return x.reshape(*x.shape[:-1], self.num_heads, self.head_dim).transpose(1, 2)
 

@@ -14,7 +14,7 @@ from ..engine.problem import Problem
 from .injection import DIRECTIONS, Region, injected_key, row, unit
 from .judge import Call, judge
 from .report import Audit, Finding
-from .watch import Forward, at_rest, attention_layers, run, watch
+from .running import Forward, at_rest, attention_layers, calls_of, run
 
 FACTORS = (1.0, 10.0, 100.0, 1e3, 1e4)
 
@@ -43,12 +43,14 @@ def audit(
       Layers without a key of that number are passed over.
 
     Each weight is compared with the bound that the layer's limits (or cosine scores, or `qk_norm`) give for its query,
-    see `core.robust.bounds`. The model runs in evaluation mode and is left as it was: parameters, gradients, modes,
-    hooks, random states. Nothing is drawn at random. The attacks are examples, not the worst there is: without a bound
-    a small number proves nothing. At key level one layer's weights are held at a time, at input level those of all.
+    see `core.robust.bounds`; torch's attention has none, timm's where its `qk_norm` is LayerNorm. What is no
+    `core.MultiheadAttention` is attacked through the input alone. The model runs in evaluation mode and is left as it
+    was: parameters, gradients, modes, hooks, random states. Nothing is drawn at random. The attacks are examples, not
+    the worst there is: without a bound a small number proves nothing. At key level one layer's weights are held at a
+    time, at input level those of all.
 
     Args:
-        model: any that attends by core's layers or `core.attend`.
+        model: any that attends by core's layers, `core.attend`, torch.nn.MultiheadAttention or timm's `Attention`.
         batch: clean input, as the model takes it (a plain tuple is several arguments, a mapping keywords).
         region: what the attacker of the input may write, in the first floating-point tensor of the batch. Default: row
             `key` of a tensor (B, L, features), as key number `key`.
@@ -64,6 +66,7 @@ def audit(
 
     Raises:
         ValueError: an argument is out of range, there is no such key, or the input cannot be attacked by a gradient.
+        CaptureError: the model is compiled.
     """
     if not levels or set(levels) - {"key", "input"}:
         raise ValueError(f"levels: expected 'key', 'input' or both, got {tuple(levels)}")
@@ -88,6 +91,7 @@ class _Auditor:
     def __init__(self, model: nn.Module, forward: Forward) -> None:
         self.model, self.forward = model, forward
         self.layers = attention_layers(model)
+        self.modules = dict(model.named_modules())
         self.findings: list[Finding] = []
         self.excess: float | None = None
 
@@ -106,9 +110,9 @@ class _Auditor:
 
         def receive(name: str, problem: Problem) -> None:
             if only in (None, name) and not (pass_over and key is not None and problem.Lk <= key):
-                calls.append(judge(name, problem, self.layers.get(name), key))
+                calls.append(judge(name, problem, self.modules.get(name), key))
 
-        with watch(self.model, receive):
+        with calls_of(self.model, receive):
             out = self.forward(self.model, batch)
         return out, calls
 

@@ -20,7 +20,8 @@ from ..engine.problem import Problem, by_head
 from ..layers import MultiheadAttention, TorchMultiheadAttention
 from ..layers.limits import checked_limit
 from ..scores import Cosine, Score
-from .watch import Forward, at_rest, attention_layers, log_weights, run, seen_keys, structure, watch
+from .running import Forward, at_rest, attention_layers, calls_of, run
+from .weights import log_weights, seen_keys, structure
 
 Setting = tuple[float | None, float | None, Score, float | None]
 """query_norm_limit, key_norm_limit, score, scale of a layer."""
@@ -85,7 +86,7 @@ def calibrate(
         keys.setdefault(name, []).append(problem.k.norm(dim=-1)[seen])
         products[name] = products.get(name, 0) + _inner_products(problem, allowed, bias)
 
-    with at_rest(model), torch.no_grad(), watch(model, receive):
+    with at_rest(model), torch.no_grad(), calls_of(model, receive):
         for batch in batches:
             forward(model, batch)
     found = [name for name in layers if name in queries and any(part.numel() for part in queries[name])]

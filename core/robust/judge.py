@@ -9,11 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from ..engine.problem import Problem
-from ..layers import MultiheadAttention
 from ..scores import Cosine
 from .bounds import capture_bound, logit_width
 from .injection import View
-from .watch import log_weights, seen_keys, structure
+from .weights import log_weights, seen_keys, structure
 
 
 @dataclass(frozen=True)
@@ -48,13 +47,13 @@ class Call:
         return (logs.sum(dim=(0, 2)) / self.view.seeing.sum(dim=(0, 2)).clamp(min=1)).max()
 
 
-def judge(name: str, problem: Problem, layer: MultiheadAttention | None, key: int | None) -> Call:
+def judge(name: str, problem: Problem, layer: nn.Module | None, key: int | None) -> Call:
     """Look at one key of a call of `attend`.
 
     Args:
         name: of the calling layer.
         problem: as it was posed.
-        layer: whose limits hold; None for a call from outside `core.MultiheadAttention`.
+        layer: whose limits hold: core's, or one of timm's, whose names of norms they have; None for no known layer.
         key: its position; None for the first of those that most queries see.
 
     Raises:
@@ -84,28 +83,30 @@ def judge(name: str, problem: Problem, layer: MultiheadAttention | None, key: in
     return Call(name, log_weights(p, allowed, bias)[..., position], bound, assumed, view)
 
 
-def _query_norm(problem: Problem, layer: MultiheadAttention | None) -> tuple[Tensor | float, bool]:
+def _query_norm(problem: Problem, layer: nn.Module | None) -> tuple[Tensor | float, bool]:
     """Q, and whether it was measured, for each query apart."""
     if isinstance(problem.score, Cosine):
         return 1.0, False
-    limit = None if layer is None else _limit(layer.query_norm_limit, layer.q_norm, problem.q.dtype)
+    limit = _limit(layer, "query_norm_limit", "q_norm", problem.q.dtype)
     return (problem.q.detach().double().norm(dim=-1), True) if limit is None else (limit, False)
 
 
-def _key_norm(problem: Problem, layer: MultiheadAttention | None) -> float | None:
+def _key_norm(problem: Problem, layer: nn.Module | None) -> float | None:
     """c, or None where no key is too long."""
     if isinstance(problem.score, Cosine):
         return 1.0
-    return None if layer is None else _limit(layer.key_norm_limit, layer.k_norm, problem.k.dtype)
+    return _limit(layer, "key_norm_limit", "k_norm", problem.k.dtype)
 
 
-def _limit(limit: float | None, norm: nn.Module, dtype: torch.dtype) -> float | None:
-    """The longest vector that can come out, rounding included; None where there is none."""
-    known = [x for x in (limit, _longest(norm)) if x is not None]
+def _limit(layer: nn.Module | None, limit: str, norm: str, dtype: torch.dtype) -> float | None:
+    """The longest vector that can come out of a layer's limit and norm, rounding included; None where any can."""
+    if layer is None:
+        return None
+    known = [x for x in (getattr(layer, limit, None), _longest(getattr(layer, norm, None))) if x is not None]
     return min(known) * (1 + 2 * torch.finfo(dtype).eps) if known else None
 
 
-def _longest(norm: nn.Module) -> float | None:
+def _longest(norm: nn.Module | None) -> float | None:
     """The longest vector that a LayerNorm answers: |gamma * z + beta| <= sqrt(D) max|gamma| + |beta|, as |z|^2 <= D."""
     if not isinstance(norm, nn.LayerNorm):
         return None

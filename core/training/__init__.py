@@ -1,12 +1,16 @@
 """Training: tasks, data modules, runs that can be resumed and repeated, and the command line.
 
-Needs the extra `train`; `core` itself does not import this package. Without the extra the package can be imported, so
-that the command line can say in one line what is missing; its first use raises `core.extras.MissingExtraError`.
+Needs the extra `train`; `core` itself does not import this package. What it holds is imported when it is first asked
+for; without the extra, that raises `core.extras.MissingExtraError`.
 """
 
-from ..extras import MissingExtraError
+from importlib import import_module
+from typing import TYPE_CHECKING
 
-try:
+from ..extras import MissingExtraError
+from .renamed import keep, renamed  # a module and what it holds share their name: bound at once
+
+if TYPE_CHECKING:
     from .baselines import BaselineResult, by_name, checked_names
     from .checkpoint.best import Best, EarlyStop
     from .checkpoint.checkpoints import RunCheckpoint, SafeCheckpointIO, check_fits, read_checkpoint
@@ -17,19 +21,10 @@ try:
     from .metrics import Ranking, classification_metrics, regression_metrics
     from .optim import total_steps, warmup_cosine_factor
     from .pages import rewrite
-    from .renamed import keep, renamed
     from .run.folder import RunFolder
     from .run.logger import MetricsTable
     from .run.predictions import PredictionTable
     from .task import StepOutput, Task
-except ModuleNotFoundError as error:
-    _missing = MissingExtraError("core.training", error, "train")
-
-    def __getattr__(name: str) -> object:
-        if name in __all__:
-            raise _missing
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
 
 __all__ = [
     "PARTS",
@@ -71,3 +66,33 @@ __all__ = [
     "write_json",
     "write_text",
 ]
+
+_HOMES = {
+    "baselines": "BaselineResult by_name checked_names",
+    "checkpoint.best": "Best EarlyStop",
+    "checkpoint.checkpoints": "RunCheckpoint SafeCheckpointIO check_fits read_checkpoint",
+    "cli": "main",
+    "data": "PARTS BatchKeys DataModule Key LoadedDataModule Loader Split hash_arrays hash_files",
+    "files": "read_json replacing write_json write_text",
+    "load": "LoadedRun load_run",
+    "metrics": "Ranking classification_metrics regression_metrics",
+    "optim": "total_steps warmup_cosine_factor",
+    "pages": "rewrite",
+    "run.folder": "RunFolder",
+    "run.logger": "MetricsTable",
+    "run.predictions": "PredictionTable",
+    "task": "StepOutput Task",
+}
+_HOME = {name: module for module, names in _HOMES.items() for name in names.split()}
+
+
+def __getattr__(name: str) -> object:
+    try:
+        found = import_module(f".{_HOME.get(name, name)}", __name__)
+    except ModuleNotFoundError as error:
+        if error.name == f"{__name__}.{name}":
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}") from None
+        raise MissingExtraError("core.training", error, "train") from error
+    value = getattr(found, name) if name in _HOME else found
+    globals()[name] = value
+    return value

@@ -2,14 +2,13 @@
 
 import inspect
 import sys
-from importlib.metadata import entry_points
 
-GROUP = "attention_suite.domains"
+from attention_suite import registered as domains
 
 
 def import_domains() -> None:
     """Import every registered domain that can be imported; what is missing for the others, the command line says."""
-    for point in entry_points(group=GROUP):
+    for point in domains().values():
         try:
             point.load()
         except Exception:  # one domain without its extra must not hinder the others

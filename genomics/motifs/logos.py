@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from core.extras import MissingExtraError
+from core.analysis.figures import new_figure
 
 from .matrices import LETTERS, Motif
 
@@ -37,7 +37,7 @@ def logo(motif: Motif, *, title: str | None = None, small_sample: bool = False) 
         Schneider, Stephens, "Sequence logos: a new way to display consensus sequences", Nucleic Acids
         Research 18, 1990.
     """
-    figure = _figure(width=1.4 + 0.36 * len(motif), height=2.2)
+    figure = new_figure(max(1.4 + 0.36 * len(motif), 3.6), 2.2, part="logo")
     axes = figure.subplots()
     draw_logo(axes, motif, small_sample=small_sample)
     axes.set_xlabel("position")
@@ -59,7 +59,7 @@ def match_logo(query: Motif, match: "Match", *, title: str = "query") -> "Figure
     target = match.target.reverse_complement() if match.strand == "-" else match.target
     first = min(0, -match.offset)
     end = max(len(query), len(target) - match.offset)
-    figure = _figure(width=1.4 + 0.36 * (end - first), height=4.0)
+    figure = new_figure(max(1.4 + 0.36 * (end - first), 3.6), 4.0, part="logo")
     upper, lower = figure.subplots(2, 1, sharex=True)
     shaded = max(0, -match.offset)
     for axes, motif, start in ((upper, query, 0), (lower, target, -match.offset)):
@@ -108,14 +108,6 @@ def draw_logo(axes: "Axes", motif: Motif, *, start: int = 0, small_sample: bool 
     axes.xaxis.set_major_locator(MultipleLocator(1))
     axes.yaxis.set_major_locator(MaxNLocator(4, steps=[1, 5, 10]))
     axes.spines[["top", "right"]].set_visible(False)
-
-
-def _figure(width: float, height: float) -> "Figure":
-    try:
-        from matplotlib.figure import Figure
-    except ModuleNotFoundError as error:
-        raise MissingExtraError("logo", error, "viz") from error
-    return Figure(figsize=(max(width, 3.6), height), layout="constrained")
 
 
 def _outline(letter: str) -> "Path":

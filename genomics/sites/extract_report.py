@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from core.extras import MissingExtraError
+from core.analysis.figures import new_figure
 from core.training import write_text
 
 from ..motifs.comparing import Match
@@ -90,7 +90,7 @@ def named(heads: Sequence[HeadMotif], *, q_value: float = 0.01) -> dict[str, str
 def write_heads(heads: Sequence[HeadMotif], folder: str | PathLike[str]) -> list[Path]:
     """Write heads.tsv (one row for each motif), motifs.meme and motifs.jaspar into a folder.
 
-    heads.tsv is what `read_extents` and `python -m genomics scan --heads` take.
+    heads.tsv is what `read_extents` and `attention-suite genomics scan --heads` take.
 
     Args:
         heads: What `extract_motifs` answered.
@@ -176,16 +176,12 @@ def draw_heads(
         MissingExtraError: matplotlib is not installed.
         ValueError: No head has a motif.
     """
-    try:
-        from matplotlib.figure import Figure
-    except ModuleNotFoundError as error:
-        raise MissingExtraError("draw_heads", error, "viz") from error
     shown = [head for head in heads if head.motif is not None]
     if not shown:
         raise ValueError("heads: expected at least one with a motif, got none")
     columns = min(columns, len(shown))
     rows = -(-len(shown) // columns)
-    figure = Figure(figsize=(4.6 * columns, 3.9 * rows + (0.5 if title else 0)), layout="constrained")
+    figure = new_figure(4.6 * columns, 3.9 * rows + (0.5 if title else 0), part="draw_heads")
     if title:
         figure.suptitle(title)
     grid = figure.subfigures(rows, columns, squeeze=False)

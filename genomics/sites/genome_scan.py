@@ -18,10 +18,11 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from core.layers import evaluating
 from core.training import replacing
 
 from ..sequences.fasta_windows import Block, fasta_windows
-from .peaks import Extent, evaluating, peaks_of, span
+from .peaks import Extent, device_of, peaks_of, span
 from .records import HIGHEST, Site, bed_line, opened
 
 
@@ -97,7 +98,8 @@ def judge(
             peaks = [part[:, :, 0].cpu() for part in peaks_of(look, 1, 0)[:4]]
             return Judged(light, probability, _sites(block, called, probability, peaks, share, flank, extents))
 
-    with evaluating(model) as device, one_core_each(threads):
+    device = device_of(model)
+    with evaluating(model), one_core_each(threads):
         if threads == 1:
             yield from map(work, blocks)
         else:

@@ -23,8 +23,10 @@ import torch
 from numpy.typing import NDArray
 from scipy.stats import wilcoxon
 
+from core.layers import evaluating
+
 from .extract import HeadMotif
-from .peaks import Window, evaluating, model_input, span
+from .peaks import Window, device_of, model_input, span
 
 _OTHERS = {"A": "CGT", "C": "AGT", "G": "ACT", "T": "ACG"}
 
@@ -183,7 +185,8 @@ def _mutant(sequence: str, start: int, width: int, generator: np.random.Generato
 def _ask(model: Any, texts: Sequence[str], batch_size: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Logits (n,) and contributions (n, H), summed over strands."""
     logits, contributions = [], []
-    with evaluating(model) as device, torch.inference_mode():
+    device = device_of(model)
+    with evaluating(model), torch.inference_mode():
         for start in range(0, len(texts), batch_size):
             look = model.look(*model_input(texts[start : start + batch_size], device))
             logits.append(look.logits)

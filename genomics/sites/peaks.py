@@ -8,14 +8,15 @@ logit, c (`MotifDetector.look`). A peak is a base and strand of more attention t
 high where the head attends and where that speaks for the class. Bases are counted on the given strand, for both.
 """
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+
+from core.layers import evaluating
 
 from ..sequences.alphabet import encode, reverse_complement
 
@@ -101,8 +102,8 @@ def find_peaks(
             f"per_sequence, separation, batch_size: expected at least 1, 0, 1, got {per_sequence}, {separation}, "
             f"{batch_size}"
         )
-    parts = []
-    with evaluating(model) as device, torch.inference_mode():
+    parts, device = [], device_of(model)
+    with evaluating(model), torch.inference_mode():
         for start in range(0, len(sequences), batch_size):
             some = sequences[start : start + batch_size]
             look = model.look(*model_input(some, device))
@@ -190,16 +191,10 @@ def model_input(sequences: Sequence[str], device: torch.device) -> tuple[torch.T
     return batch.values.to(device), None if same else batch.lengths.to(device)
 
 
-@contextmanager
-def evaluating(model: Any) -> Iterator[torch.device]:
-    """Evaluation mode, and as before afterwards; gives the device of the model's parameters."""
-    training = model.training
-    model.eval()
-    try:
-        tensor = next(iter(model.state_dict().values()), None)
-        yield torch.device("cpu") if tensor is None else tensor.device
-    finally:
-        model.train(training)
+def device_of(model: torch.nn.Module) -> torch.device:
+    """The device of a model's parameters and buffers; the CPU where it has none."""
+    tensor = next(iter(model.state_dict().values()), None)
+    return torch.device("cpu") if tensor is None else tensor.device
 
 
 def peaks_of(look: Any, count: int, separation: int) -> tuple[torch.Tensor, ...]:

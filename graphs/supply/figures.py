@@ -8,36 +8,20 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from core.extras import MissingExtraError
+from core.analysis.figures import new_figure
 
 from ..layers.receptive import hop_distances
 from .economy import Economy, Flow
 from .relations import Matching
 
+PART = "graphs.supply.figures"
 COLOURS = ("#1b6ca8", "#d1495b", "#66a182", "#edae49", "#6d597a", "#3d405b")
 
 
-def pyplot() -> Any:
-    """Matplotlib's pyplot without a window.
-
-    Raises:
-        MissingExtraError: Matplotlib is not installed.
-    """
-    try:
-        import matplotlib
-
-        matplotlib.use("Agg")
-        from matplotlib import pyplot as plt
-    except ModuleNotFoundError as error:
-        raise MissingExtraError("graphs.supply.figures", error, "viz") from error
-    return plt
-
-
 def save(figure: Any, path: Path) -> None:
-    """Write and close."""
+    """Write a figure."""
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=130)
-    pyplot().close(figure)
 
 
 def draw_hops(scores: Mapping[str, Sequence[Sequence[float | None]]], title: str, path: Path) -> None:
@@ -48,8 +32,8 @@ def draw_hops(scores: Mapping[str, Sequence[Sequence[float | None]]], title: str
         title: Of the figure.
         path: File to write.
     """
-    plt = pyplot()
-    figure, axis = plt.subplots(figsize=(8.4, 4.6), layout="constrained")
+    figure = new_figure(8.4, 4.6, part=PART)
+    axis = figure.subplots()
     seen = []
     for number, (name, runs) in enumerate(scores.items()):
         hops, means, spreads = [], [], []
@@ -131,27 +115,28 @@ def draw_travel(
         path: File to write.
         flow: Which way the shock travels.
     """
-    plt = pyplot()
-    from matplotlib.collections import LineCollection
-    from matplotlib.colors import LogNorm
-
     edges = economy.edges(flow)
     distances = hop_distances(edges.index, len(economy))[:, states[0].nonzero().flatten()]
     distance = [min((int(d) for d in row if d >= 0), default=-1) for row in distances]
     place, shown = ring_layout(distance, edges.index), torch.stack(list(states)).amax(0) > 0
     farthest = max(hops for hops, there in zip(distance, shown.tolist(), strict=True) if there)
     highest = float(max(state.max() for state in states))
-    look = {"cmap": "viridis_r", "norm": LogNorm(highest * 1e-4, highest), "edgecolor": "black", "linewidth": 0.4}
     size = 50 if int(shown.sum()) < 80 else 26
     columns = min(3, len(states))
     rows = math.ceil(len(states) / columns)
-    figure, axes = plt.subplots(rows, columns, figsize=(4.3 * columns, 4.2 * rows), squeeze=False, layout="constrained")
+    figure = new_figure(4.3 * columns, 4.2 * rows, part=PART)
+    axes = figure.subplots(rows, columns, squeeze=False)
+    from matplotlib.collections import LineCollection  # there: the figure is
+    from matplotlib.colors import LogNorm
+    from matplotlib.patches import Circle
+
+    look = {"cmap": "viridis_r", "norm": LogNorm(highest * 1e-4, highest), "edgecolor": "black", "linewidth": 0.4}
     for axis in axes.flat:
         axis.set_axis_off()
     for number, (axis, state, name) in enumerate(zip(axes.flat, states, titles, strict=False)):
         reached, whole = state > 0, number == len(states) - 1
         for ring in range(1, farthest + 1):
-            axis.add_patch(plt.Circle((0, 0), ring, fill=False, color="0.88", linewidth=0.8, zorder=0))
+            axis.add_patch(Circle((0, 0), ring, fill=False, color="0.88", linewidth=0.8, zorder=0))
         if number and not whole:
             carried = states[number - 1][edges.index[0]] * edges.coefficient
         else:
@@ -193,10 +178,8 @@ def draw_embodied(names: Sequence[str], direct: Tensor, whole: Tensor, factors: 
     Shapes:
         direct, whole: (factors, sectors)
     """
-    plt = pyplot()
-    figure, axes = plt.subplots(
-        1, len(factors), figsize=(5.2 * len(factors), 0.28 * len(names) + 1.8), sharey=True, layout="constrained"
-    )
+    figure = new_figure(5.2 * len(factors), 0.28 * len(names) + 1.8, part=PART)
+    axes = figure.subplots(1, len(factors), sharey=True)
     for axis, own, total, factor, colour in zip(
         [axes] if len(factors) == 1 else axes, direct, whole, factors, COLOURS, strict=False
     ):
@@ -226,11 +209,8 @@ def draw_relations(
         relations: Names.
         path: File to write.
     """
-    plt = pyplot()
-    figure, axes = plt.subplots(
-        1, 1 + len(matchings), figsize=(5.0 + 2.9 * len(matchings), 4.0), layout="constrained",
-        width_ratios=[1.7, *[1] * len(matchings)],
-    )  # fmt: skip
+    figure = new_figure(5.0 + 2.9 * len(matchings), 4.0, part=PART)
+    axes = figure.subplots(1, 1 + len(matchings), width_ratios=[1.7, *[1] * len(matchings)])
     left = axes[0]
     floor = 1e-5
     for number, (name, (heads, runs)) in enumerate(unexplained.items()):

@@ -115,10 +115,15 @@ def test_errors_are_one_line(folder, capsys):
         (str(folder / "rna.fa"), ckpt, ["--window", "60"], "rna.fa:2: expected IUPAC codes of DNA, got 'U'"),
     ):
         out = folder / "never.bed"
-        assert main(["scan", genome_, "--ckpt", ckpt_, "--out", str(out), "--no-progress", *more]) == 2
+        assert main(["scan", genome_, "--ckpt", ckpt_, "--out", str(out), "--no-progress", *more]) == 1
         said = capsys.readouterr().err
-        assert said.startswith("error: ") and message in said and said.count("\n") == 1 and not out.exists()
-    assert main(["motifs", genome, "--ckpt", ckpt, "--out", str(folder), "--first", "0"]) == 2
+        assert (
+            said.startswith("attention-suite: error: ")
+            and message in said
+            and said.count("\n") == 1
+            and not out.exists()
+        )
+    assert main(["motifs", genome, "--ckpt", ckpt, "--out", str(folder), "--first", "0"]) == 1
     assert "--first: expected at least 1, got 0" in capsys.readouterr().err
     with pytest.raises(SystemExit):
         main(["scan", "--help"])

@@ -66,7 +66,7 @@ def test_the_command_line_says_the_cure_in_one_line():
         done = without(code, blocked)
         assert done.returncode == 1
         cure = f'core.training needs {blocked}: pip install "attention-suite[train]"'
-        assert done.stderr.strip() == f"lightning: error: {cure}"
+        assert done.stderr.strip() == f"attention-suite: error: {cure}"
 
 
 def test_the_command_line_lives_on_without_a_domain():

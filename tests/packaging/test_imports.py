@@ -63,6 +63,10 @@ def test_core_outside_training_does_not_import_training():
     assert not strangers
 
 
+def test_the_command_imports_the_standard_library_alone():
+    assert not [str(one) for one in all_imports("attention_suite") if not one.relative and not is_standard(one.top)]
+
+
 def test_core_imports_no_domain():
     assert not [str(one) for one in all_imports("core") if one.top in DOMAINS]
 
@@ -74,7 +78,7 @@ def test_core_reaches_itself_relatively():
 @pytest.mark.parametrize("domain", DOMAINS)
 def test_domains_reach_core_absolutely_and_no_other_domain(domain):
     found = [one for path in sources(domain) for one in imports(path)]
-    others = set(PACKAGES) - {"core", domain}
+    others = set(PACKAGES) - {"attention_suite", "core", domain}
     assert not [str(one) for one in found if one.top in others]
     assert not [str(one) for one in found if one.top == "core" and one.relative]
     assert not [str(one) for one in found if one.top == domain and not one.relative]

@@ -94,7 +94,7 @@ def test_the_version_stands_in_one_place():
 
 def test_entry_points_name_every_domain_and_both_scripts():
     assert PROJECT["entry-points"]["attention_suite.domains"] == {name: name for name in DOMAINS}
-    assert PROJECT["scripts"] == dict.fromkeys(("lightning", "attention-suite"), "core.training.cli:main")
+    assert PROJECT["scripts"] == dict.fromkeys(("lightning", "attention-suite"), "attention_suite.cli:main")
 
 
 def test_no_other_distribution_claims_a_name_of_ours():

@@ -16,9 +16,11 @@ from typing import NamedTuple
 import pytest
 
 import core
+from attention_suite.pages import CATALOGUE, HELP
 
 from .tree import DOMAINS, PACKAGES, ROOT, committed, tracked
 
+CONFIGS = sorted((ROOT / "configs").glob("*/*.yaml"))
 LEFT_BEHIND = (
     "core/last.ckpt",
     "core/training/run.log",
@@ -64,9 +66,9 @@ def run(*command: str | Path, cwd: Path, **environment: str) -> subprocess.Compl
 
 
 @pytest.fixture(scope="module")
-def archives(tmp_path_factory) -> Archives:
-    """Build both, from a copy of the project in which runs have left their files."""
-    copy, out = tmp_path_factory.mktemp("copy"), tmp_path_factory.mktemp("dist")
+def copy(tmp_path_factory) -> Path:
+    """A copy of the project in which runs have left their files."""
+    copy = tmp_path_factory.mktemp("copy")
     for path in tracked():
         target = copy / path.relative_to(ROOT)
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -75,6 +77,13 @@ def archives(tmp_path_factory) -> Archives:
         path = copy / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("left behind", encoding="utf-8")
+    return copy
+
+
+@pytest.fixture(scope="module")
+def archives(copy, tmp_path_factory) -> Archives:
+    """Build both."""
+    out = tmp_path_factory.mktemp("dist")
     built = run(sys.executable, "-m", "build", "--no-isolation", "--outdir", out, copy, cwd=out)
     assert built.returncode == 0, built.stdout + built.stderr
     (sdist,), (wheel,) = out.glob("*.tar.gz"), out.glob("*.whl")
@@ -109,8 +118,10 @@ def test_the_wheel_holds_the_packages_and_nothing_else(archives):
         names = set(file.namelist())
     info = f"attention_suite-{core.__version__}.dist-info/"
     code = {name for name in names if not name.startswith(info)}
-    assert code == set().union(*(expected(package) for package in PACKAGES))
-    assert {Path(name).name for name in code if not name.endswith(".py")} == {"py.typed"}
+    configs = {f"core/training/{name}" for name in expected("configs")}
+    assert configs and code == configs.union(*(expected(package) for package in PACKAGES))
+    others = {name for name in code - configs if not name.endswith(".py") and Path(name).name != "py.typed"}
+    assert others == {path.relative_to(ROOT).as_posix() for path in (CATALOGUE, *HELP.iterdir())}
     assert {name.removeprefix(info) for name in names - code} == {
         "METADATA",
         "WHEEL",
@@ -150,7 +161,7 @@ def test_the_installed_wheel_holds_every_domain(installed, tmp_path):
     assert len(files) == len(DOMAINS) and all(file.is_relative_to(installed) for file in files)
 
 
-@pytest.mark.parametrize("command", ["attention-suite", "python -m core.training"])
+@pytest.mark.parametrize("command", ["attention-suite", "python -m attention_suite", "python -m core.training"])
 def test_the_installed_command_line_explains_itself(installed, tmp_path, command):
     first, *rest = command.split()
     done = run(installed / "bin" / first, *rest, "--help", cwd=tmp_path)
@@ -161,4 +172,13 @@ def test_the_installed_command_line_explains_itself(installed, tmp_path, command
 
 def test_both_installed_scripts_are_ours_and_the_same(installed):
     ours, lightning = ((installed / "bin" / name).read_text("utf-8") for name in ("attention-suite", "lightning"))
-    assert ours == lightning and "from core.training.cli import main" in ours
+    assert ours == lightning and "from attention_suite.cli import main" in ours
+
+
+def test_the_installed_wheel_brings_the_configurations(installed, tmp_path):
+    command = installed / "bin" / "attention-suite"
+    listed = run(command, "configs", cwd=tmp_path)
+    names = [line.split()[0] for line in listed.stdout.splitlines()]
+    assert names == [path.relative_to(ROOT / "configs").with_suffix("").as_posix() for path in CONFIGS]
+    shown = run(command, "configs", "cat", "vision/digits", cwd=tmp_path)
+    assert shown.stdout == (ROOT / "configs/vision/digits.yaml").read_text(encoding="utf-8")

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 ROOT = Path(__file__).parents[2]
 DOMAINS = ("vision", "genomics", "graphs", "timeseries")
-PACKAGES = ("core", *DOMAINS)
+PACKAGES = ("attention_suite", "core", *DOMAINS)
 HEAVY = (
     "lightning",
     "timm",

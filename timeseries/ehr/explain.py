@@ -5,13 +5,14 @@ measurements, and would stand in for a token that is left out.
 """
 
 from collections.abc import Sequence
+from typing import Unpack
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from core.analysis import FaithfulnessReport
-from core.analysis.faithfulness import Positions, faithfulness
+from core.analysis.faithfulness import Positions, SearchOptions, faithfulness
 
 from ..events.samples import EventSamples
 from .figures import Timeline
@@ -55,7 +56,7 @@ def attention_faithfulness(
     *,
     other_seeds: Sequence[EventClassificationTask] = (),
     seed: int = 0,
-    **options: int | float,
+    **options: Unpack[SearchOptions],
 ) -> FaithfulnessReport:
     """Ask whether the attention of the query in the last block explains the events' branch.
 
@@ -84,7 +85,7 @@ def attention_faithfulness(
         row=x.shape[1] - 1,
         other_seeds=[EventsBranch(other.model, batch).eval() for other in other_seeds],
         seed=seed,
-        **options,  # type: ignore[arg-type]
+        **options,
     )
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from core.extras import MissingExtraError
+from core.analysis.figures import new_figure
 
 from ..probabilities.evaluation import DecisionCurve, reliability
 
@@ -28,7 +28,7 @@ def reliability_figure(
     Shapes:
         target and each of probabilities: (N,)
     """
-    figure = _figure(6.4, 7.2)
+    figure = new_figure(6.4, 7.2, part="timeseries.ehr.figures")
     axis, below = figure.subplots(2, 1, height_ratios=[3.2, 1], sharex=True)
     top = 0.0
     for k, (name, probability) in enumerate(probabilities.items()):
@@ -50,7 +50,7 @@ def reliability_figure(
 
 def decision_figure(curves: Mapping[str, DecisionCurve], title: str) -> "Figure":
     """Net benefit against threshold, of each model, of treating all and of treating none."""
-    figure = _figure(7.2, 4.8)
+    figure = new_figure(7.2, 4.8, part="timeseries.ehr.figures")
     axis = figure.subplots()
     first = next(iter(curves.values()))
     for k, (name, curve) in enumerate(curves.items()):
@@ -93,7 +93,7 @@ def half_life_figure(
     unit = _unit(hours)
     values = np.stack([np.asarray(value) for value in half_lives]) / hours
     seeds, blocks, heads = values.shape
-    figure = _figure(1.2 * blocks * heads + 3.2, 4.6)
+    figure = new_figure(1.2 * blocks * heads + 3.2, 4.6, part="timeseries.ehr.figures")
     from matplotlib.ticker import LogLocator, NullFormatter  # there: the figure is
 
     axis = figure.subplots()
@@ -162,7 +162,7 @@ def timeline_figure(timeline: Timeline, caption: str, hours: float = 1.0) -> "Fi
     """
     unit = _unit(hours)
     heads = len(timeline.attention)
-    figure = _figure(10, 3.4 + 0.23 * len(timeline.codes) + 0.3 * heads + 1.2)
+    figure = new_figure(10, 3.4 + 0.23 * len(timeline.codes) + 0.3 * heads + 1.2, part="timeseries.ehr.figures")
     above, middle, below = figure.subplots(
         3, 1, sharex=True, height_ratios=[max(2.0, 0.23 * len(timeline.codes)), 0.5 + 0.3 * heads, 1.8]
     )
@@ -210,11 +210,3 @@ def _unit(hours: float) -> str:
     if hours not in units:
         raise ValueError(f"hours: expected one of {', '.join(f'{unit:g}' for unit in units)}, got {hours}")
     return units[hours]
-
-
-def _figure(width: float, height: float) -> "Figure":
-    try:
-        from matplotlib.figure import Figure
-    except ModuleNotFoundError as error:
-        raise MissingExtraError("timeseries.ehr.figures", error, "viz") from error
-    return Figure(figsize=(width, height), layout="constrained")

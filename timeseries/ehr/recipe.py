@@ -1,7 +1,7 @@
 """Train as the configuration files say, from Python: for benchmarks and demonstrations that train many models.
 
-`lightning fit --config FILE` does the same in one run; here the self-supervised epochs can be shared by models that
-differ only in what comes after them.
+`attention-suite fit --config FILE` does the same in one run; here the self-supervised epochs can be shared by
+models that differ only in what comes after them.
 """
 
 import logging

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from core.layers import evaluating
 from core.training import StepOutput
 
 from ..events.batches import EventBatch
@@ -283,10 +284,9 @@ class EventClassificationTask(RecalibratedTask, RemembersSubjects):
     @torch.no_grad()
     def logits_of(self, samples: EventSamples, batch_size: int = 512) -> EventOutput:
         """Logits of any samples in the model's vocabulary, in evaluation mode, see `encode`."""
-        was, encoded = self.training, self.encode(samples)
-        self.eval()
-        outs = [self(encoded, index) for index in torch.arange(len(samples)).split(batch_size)]
-        self.train(was)
+        encoded = self.encode(samples)
+        with evaluating(self):
+            outs = [self(encoded, index) for index in torch.arange(len(samples)).split(batch_size)]
         columns = zip(*outs, strict=True)
         return EventOutput(*(None if column[0] is None else torch.cat(column).cpu() for column in columns))
 

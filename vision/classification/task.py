@@ -11,7 +11,7 @@ References:
 """
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -36,6 +36,7 @@ from ..images.base import ImageDataModule
 from ..images.datasets import ImageBatch
 from ..vit.backbones import create_backbone, pretrained_moments
 from .baselines import BASELINES
+from .explain import ImageExplains, chosen_images
 from .schedules import NAMES, NamedSchedule
 
 DEFAULT = "vit_suite_micro_patch4_32"
@@ -242,6 +243,21 @@ class ImageClassificationTask(Task):
         chosen = (probabilities[:, 1] >= 0.5).long() if len(names) == 2 else probabilities.argmax(dim=1)
         table["prediction"] = [names[int(k)] for k in chosen]
         return table | {f"probability_{name}": probabilities[:, k] for k, name in enumerate(names)}
+
+    def explains(self, data: ImageDataModule, items: int | Sequence[str]) -> ImageExplains:
+        """Images ready to be explained, see `core.explain`.
+
+        Args:
+            data: After `setup`.
+            items: How many of the test part, or the names of some.
+
+        Raises:
+            ValueError: There are no such images, or the backbone has no patches.
+        """
+        batch = chosen_images(data, items)
+        image = batch.image.to(self.device)
+        names, classes = data.names_of(batch.index), self.class_names or [str(k) for k in range(self.num_classes or 0)]
+        return ImageExplains(self.model, names, image, self.normalised(image), classes, batch.label)
 
     def baselines(self, stage: str) -> Mapping[str, Mapping[str, float]]:
         """scikit-learn's support vector machine on the pixels of the same split."""

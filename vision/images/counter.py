@@ -1,9 +1,13 @@
-r"""Random numbers that depend on what they are for, not on when they are drawn.
+r"""Random numbers by what they are for; the mixer is not `core.engine.dropout`'s, as no stream may change.
+
+They depend on seed, epoch and item, not on when they are drawn:
 
 .. math:: u_{b,k} = 2^{-24} \lfloor 2^{-40}\, h(h(h(\text{seed}) + \text{epoch}) + \text{index}_b + k) \rfloor
 
 with h the SplitMix64 finaliser (nested additions are of multiples of its odd constant). An augmentation drawn this way
-is the same for any number of workers, any batch composition and after a resume in the middle of an epoch.
+is the same for any number of workers, any batch composition and after a resume in the middle of an epoch. Core's mixer
+makes 32-bit words in torch, cheap enough for every weight on every device; this one 64-bit words in numpy, for a few
+numbers an item. Published numbers rest on both.
 
 References:
     Steele, Lea, Flood: Fast splittable pseudorandom number generators, OOPSLA 2014, figure 15.

@@ -4,8 +4,6 @@ An adapter reads, from what a finished call was given and what its children comp
 call solved. Nothing is run through the module again, and the module is not changed.
 """
 
-from __future__ import annotations
-
 import inspect
 import sys
 from collections.abc import Callable, Mapping
@@ -27,7 +25,7 @@ class Call(NamedTuple):
     """One call of attention.
 
     Attributes:
-        problem: What was asked, detached.
+        problem: What was asked; with its graph where the watch keeps it.
         attended: A tensor of the running graph that says how the output depends on the heads; None where torch's fast
             path leaves none.
         to_heads: Turns a gradient of `attended` into the gradient of the heads' outputs, (B, H, Lq, Dv).
@@ -62,7 +60,7 @@ class Finished(NamedTuple):
         for name in names:
             if name in self.children:
                 return self.children[name]
-        raise ValueError(f"{' or '.join(names)}: expected the module to call it, and it did not")
+        raise ValueError(f"{' or '.join(names)}: expected the module to call it, got calls of {sorted(self.children)}")
 
     def arguments(self, module: nn.Module) -> dict[str, Any]:
         """Answer what was given, by name; what was not given is left out."""
@@ -99,14 +97,14 @@ def is_torch_block(module: nn.Module) -> bool:
 def after_timm(module: nn.Module, call: Finished) -> Call:
     """Read a finished call of timm's `Attention`: q and k are what its norms, or identities, answered."""
     given = call.arguments(module)
-    q, k = call.child("q_norm").output.detach(), call.child("k_norm").output.detach()
+    q, k = call.child("q_norm").output, call.child("k_norm").output
     B, H, L, _ = q.shape
-    v = call.child("qkv").output.detach().reshape(B, L, 3, H, -1).permute(2, 0, 3, 1, 4)[2]
+    v = call.child("qkv").output.reshape(B, L, 3, H, -1).permute(2, 0, 3, 1, 4)[2]
     mask: masks.Mask | None = masks.Causal() if given.get("is_causal") else None
     bias: biases.Bias | None = None
     attn_mask = given.get("attn_mask")
     if attn_mask is not None and mask is None:  # timm lets is_causal take precedence
-        attn_mask = attn_mask.detach().reshape((1,) * (4 - attn_mask.ndim) + tuple(attn_mask.shape))
+        attn_mask = attn_mask.reshape((1,) * (4 - attn_mask.ndim) + tuple(attn_mask.shape))
         if attn_mask.dtype == torch.bool:
             mask = masks.Dense(attn_mask)
         else:
@@ -131,7 +129,7 @@ def after_torch(module: nn.Module, call: Finished) -> Call:
         )
     unbatched, axis = query.dim() == 2, 0 if mha.batch_first or query.dim() == 2 else 1
     alike = query is key and key is value
-    query, key, value = (x.detach()[None] if unbatched else x.detach().transpose(0, axis) for x in (query, key, value))
+    query, key, value = (x[None] if unbatched else x.transpose(0, axis) for x in (query, key, value))
     key, value = (query, query) if alike else (key, value)
     padding = given.get("key_padding_mask")
     padding = padding[None] if unbatched and padding is not None else padding
@@ -149,7 +147,7 @@ def after_torch_block(module: nn.Module, call: Finished) -> Call:
     """Read a finished call of torch.nn.TransformerEncoderLayer that took the fast path past its attention."""
     block = cast(nn.TransformerEncoderLayer, module)
     given = call.arguments(block)
-    src, padding = given["src"].detach(), given.get("src_key_padding_mask")
+    src, padding = given["src"], given.get("src_key_padding_mask")
     if src.is_nested:
         lengths = torch.tensor([item.shape[0] for item in src.unbind()], device=src.device)
         src = torch.nested.to_padded_tensor(src, 0.0)
@@ -165,10 +163,10 @@ def _torch_problem(
     """Pose what torch's layer computes, batch first, with the projections of core's layer on the same parameters."""
     twin = TorchMultiheadAttention.__new__(TorchMultiheadAttention)
     twin.__dict__.update(mha.__dict__)
-    mask, bias = twin._structure(padding, pairs, query.shape[0], query.shape[1], key.shape[1])
-    q, k, v = twin._project(query, key, value)
-    k, v = twin._extend(k, v)
-    return _pose(twin._split(q), twin._split(k), twin._split(v), mask, bias, None)
+    mask, bias = twin.structure(padding, pairs, query.shape[0], query.shape[1], key.shape[1])
+    q, k, v = twin.project(query, key, value)
+    k, v = twin.extend(k, v)
+    return _pose(twin.split_heads(q), twin.split_heads(k), twin.split_heads(v), mask, bias, None)
 
 
 def _pose(

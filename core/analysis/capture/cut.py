@@ -24,7 +24,7 @@ def solve(problem: Problem, need: Iterable[str] = ()) -> AttentionOutput:
     """Answer a problem without dropout, on the backend that "auto" chooses; no observer hears of it.
 
     Args:
-        problem: As an observer of `core.observe` receives it.
+        problem: As an observer of `core.engine.observe` receives it.
         need: As in `attend`.
     """
     p = altered(problem, need=frozenset(need), dropout_p=0.0)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 import torch
 from torch import Tensor
@@ -21,6 +21,17 @@ from ...tiles.tiling import expect_by_tiles
 from .cut import altered, solve
 
 PAIRS = 1 << 16  # listed pairs that are looked at in one go
+
+
+class Arguments(TypedDict, total=False):
+    """What `linear_statistic` takes by keyword."""
+
+    mask: Mask | None
+    bias: Bias | None
+    score: Score
+    scale: float | Tensor | None
+    temperature: float | Tensor
+    backend: str
 
 
 @torch.no_grad()
@@ -79,7 +90,7 @@ def linear_statistic(
         need=("lse",),
     )
     if not isinstance(statistic, (Bias, Mask)):
-        raise TypeError(f"statistic is a {type(statistic).__name__}, expected a core.biases.Bias or a core.masks.Mask")
+        raise TypeError(f"statistic: expected a core.biases.Bias or core.masks.Mask, got a {type(statistic).__name__}")
     again: dict[str, Any] = {"mask": mask, "bias": bias, "score": score, "scale": scale, "temperature": temperature}
     if isinstance(statistic, KeyBias) and p.groups == 1:
         statistic.validate(p.B, p.H, p.Lq, p.Lk, q.device)
@@ -94,7 +105,7 @@ def linear_statistic(
 
 @torch.no_grad()
 def expectation(problem: Problem, statistic: Bias | Mask) -> Tensor:
-    """Answer `linear_statistic` for a problem as an observer of `core.observe` receives it.
+    """Answer `linear_statistic` for a problem as an observer of `core.engine.observe` receives it.
 
     Args:
         problem: The problem; its values and its dropout do not matter.
@@ -120,7 +131,7 @@ def _expect(p: Problem, lse: Tensor, statistic: Bias | Mask) -> Tensor:
     return expect_by_tiles(p, lse, statistic, _cut(p))
 
 
-def mean_distance(q: Tensor, k: Tensor, **arguments: Any) -> Tensor:
+def mean_distance(q: Tensor, k: Tensor, **arguments: Unpack[Arguments]) -> Tensor:
     """Answer how far each query looks on average, sum_j w_ij |j - i|, in positions.
 
     The last query stands at the last key. For other distances see `linear_statistic`.
@@ -138,7 +149,7 @@ def mean_distance(q: Tensor, k: Tensor, **arguments: Any) -> Tensor:
     return linear_statistic(q, k, Alibi(-1.0), **arguments)
 
 
-def mass(q: Tensor, k: Tensor, on: Mask, **arguments: Any) -> Tensor:
+def mass(q: Tensor, k: Tensor, on: Mask, **arguments: Unpack[Arguments]) -> Tensor:
     """Answer the weight that each query puts on the pairs of a mask, sum_j w_ij [on allows (i, j)].
 
     Args:
@@ -153,7 +164,7 @@ def mass(q: Tensor, k: Tensor, on: Mask, **arguments: Any) -> Tensor:
         Answer: (B, H, Lq), from 0 to 1.
     """
     if not isinstance(on, Mask):
-        raise TypeError(f"on is a {type(on).__name__}, expected a core.masks.Mask")
+        raise TypeError(f"on: expected a core.masks.Mask, got a {type(on).__name__}")
     return linear_statistic(q, k, on, **arguments)
 
 

@@ -54,8 +54,8 @@ class Record:
         """
         if self.inputs is None and not self.has_all_weights:
             raise ValueError(
-                f"quantities: {self.layer or 'the model itself'} was captured without 'inputs' and without the "
-                "'weights' of all heads and rows, expected one of them"
+                "quantities: expected a capture of 'inputs' or of the 'weights' of all heads and rows, got "
+                f"{self.layer or 'the model itself'} without both"
             )
 
     def weights_of(self, rows: range) -> Tensor:
@@ -144,7 +144,9 @@ class Capture:
         """
         records = self.layers.get(layer)
         if not records:
-            raise KeyError(f"{layer!r} was not captured; captured: {', '.join(map(repr, self.layers)) or 'nothing'}")
+            raise KeyError(
+                f"layer: expected one of {', '.join(map(repr, self.layers)) or 'none: nothing ran'}, got {layer!r}"
+            )
         return records[-1]
 
     def __iter__(self) -> Iterator[Record]:

@@ -1,9 +1,9 @@
 """Which module of a model attends, and what it asks: the ground that capture and relevance stand on.
 
-While a model is watched, torch's global module hooks keep the stack of the modules that are running, `core.observe`
-reports every call of `attend`, and adapters read the calls of timm's and torch's own attention. Hooks on the modules
-themselves would switch off torch's fast paths and core's joint projection, and so change outputs; global ones change
-nothing. Outside the context nothing is registered.
+While a model is watched, torch's global module hooks keep the stack of the modules that are running,
+`core.engine.observe` reports every call of `attend`, and adapters read the calls of timm's and torch's own attention.
+Hooks on the modules themselves would switch off torch's fast paths and core's joint projection, and so change outputs;
+global ones change nothing. Outside the context nothing is registered.
 """
 
 from __future__ import annotations
@@ -76,8 +76,11 @@ class Watch:
         unsupported: The modules that look like attention and were not understood, with their class.
     """
 
-    def __init__(self, model: nn.Module, layers: Sequence[str] | None, on_call: OnCall) -> None:
+    def __init__(
+        self, model: nn.Module, layers: Sequence[str] | None, on_call: OnCall, attached: bool, must_attend: bool
+    ) -> None:
         self.model, self.layers, self.on_call = model, layers, on_call
+        self.attached, self.must_attend = attached, must_attend
         self.names = {module: name for name, module in model.named_modules()}
         self.readers = {module: reader for module in self.names if (reader := _reader(module)) is not None}
         self.watched = {module: name for module, name in self.names.items() if not _is_plain_leaf(module)}
@@ -104,26 +107,24 @@ class Watch:
         """Raise unless what was asked for has been seen.
 
         Raises:
-            CaptureError: No module attended, or none that a pattern chooses.
+            CaptureError: No module attended though one must, or none that a pattern chooses.
         """
-        if not self.called:
+        if not self.called and self.must_attend:
             types = sorted({_class(module) for module in self.names})
             named = "".join(f"\n  {name}: {kind}" for name, kind in self.unsupported.items())
             raise CaptureError(
-                "model: no attention that can be captured ran inside the context"
-                + (f"; these ran and are not supported:{named}" if named else "")
+                "model: expected attention that can be captured to run inside the context, got none"
+                + (f" but these, which are not supported:{named}" if named else "")
                 + f"\nmodules: {', '.join(types)}\nsupported: {SUPPORTED}"
             )
         for pattern in self.layers or ():
             if not any(_matches(pattern, name) for name in self.called):
-                raise CaptureError(
-                    f"layers: {pattern!r} chooses no module that attended; these did: {_listed(self.called)}"
-                )
+                raise CaptureError(f"layers: expected modules that attended, {_listed(self.called)}, got {pattern!r}")
 
     def before(self, module: nn.Module, args: Any) -> None:
         """Note that a module starts (a global forward pre-hook)."""
         if torch.compiler.is_compiling():
-            raise CaptureError("model: it is being compiled; capture the model without torch.compile")
+            raise CaptureError("model: expected one without torch.compile, got one that is being compiled")
         name = self.watched.get(module)
         if name is None or _in_backward():
             return
@@ -145,15 +146,15 @@ class Watch:
             self.check()
 
     def observe(self, problem: Problem, answer: AttentionOutput) -> None:
-        """Note a call of `attend` (an observer of `core.observe`)."""
+        """Note a call of `attend` (an observer of `core.engine.observe`)."""
         if torch.compiler.is_compiling():
-            raise CaptureError("model: attend is being compiled; capture the model without torch.compile")
+            raise CaptureError("model: expected one without torch.compile, got an attend that is being compiled")
         if not self.stack or _measuring or _in_backward():
             return
         name = self.stack[-1].name
         self._count(name)
         if self.chosen(name):
-            self._report(name, Call(detached(problem), answer.out, lambda gradient: gradient))
+            self._report(name, Call(problem, answer.out, lambda gradient: gradient))
 
     def _end(self, frame: _Frame, call: Finished) -> None:
         """Read a call that has ended well, if its module has an adapter; hand it to its parent, if that one has."""
@@ -163,9 +164,9 @@ class Watch:
             name = f"{frame.name}.self_attn".removeprefix(".") if passed_by else frame.name
             self._count(name)
             if self.chosen(name):
-                with torch.no_grad():
+                with torch.set_grad_enabled(self.attached and torch.is_grad_enabled()):
                     read = reader(frame.module, call)
-                self._report(name, read._replace(problem=detached(read.problem)))
+                self._report(name, read)
         parent = self.stack[-2] if len(self.stack) > 1 else None
         if parent is not None and parent.module in self.readers:
             parent.children[frame.name.removeprefix(parent.name).removeprefix(".")] = Seen(call.args, call.output)
@@ -174,6 +175,7 @@ class Watch:
 
     def _report(self, name: str, call: Call) -> None:
         """Hand a call on; what is computed of it meanwhile, by any watch, is not the model's."""
+        call = call if self.attached else call._replace(problem=detached(call.problem))
         _measuring.append(name)
         try:
             self.on_call(name, self.forward, call)
@@ -200,13 +202,20 @@ class Watch:
             if not any(_matches(pattern, name) for name in self.names.values()):
                 likely = [name for module, name in self.names.items() if _looks_like_attention(module)]
                 raise CaptureError(
-                    f"layers: {pattern!r} matches no module of the model; "
-                    f"its modules that look like attention: {_listed(likely)}"
+                    f"layers: expected names of modules, such as those that look like attention, {_listed(likely)}, "
+                    f"got {pattern!r}, which matches none"
                 )
 
 
 @contextmanager
-def watching(model: nn.Module, layers: str | Sequence[str] | None, on_call: OnCall) -> Iterator[Watch]:
+def watching(
+    model: nn.Module,
+    layers: str | Sequence[str] | None,
+    on_call: OnCall,
+    *,
+    attached: bool = False,
+    must_attend: bool = True,
+) -> Iterator[Watch]:
     """Report every call of attention inside a model while the context lasts.
 
     A second forward pass of activation checkpointing, inside backward, is not reported.
@@ -216,15 +225,17 @@ def watching(model: nn.Module, layers: str | Sequence[str] | None, on_call: OnCa
         layers: Names or patterns (`*`, `?`, `[...]`) of modules; one that names a module chooses all inside it. None
             chooses all.
         on_call: Is told of each call when it has ended, before the model goes on.
+        attached: Hand on the problems with their graph.
+        must_attend: Raise where no attention was seen.
 
     Raises:
         TypeError: The model is not a module.
-        CaptureError: A pattern matches nothing, the model is compiled, or no attention was seen.
+        CaptureError: A pattern matches nothing, the model is compiled, or no attention was seen though it must be.
     """
     if not isinstance(model, nn.Module):
-        raise TypeError(f"model is a {type(model).__name__}, expected a torch.nn.Module")
+        raise TypeError(f"model: expected a torch.nn.Module, got a {type(model).__name__}")
     _refuse_compiled(model)
-    watch = Watch(model, [layers] if isinstance(layers, str) else layers, on_call)
+    watch = Watch(model, [layers] if isinstance(layers, str) else layers, on_call, attached, must_attend)
     handles = [
         register_module_forward_pre_hook(watch.before),
         register_module_forward_hook(watch.after, with_kwargs=True, always_call=True),
@@ -281,11 +292,13 @@ def _refuse_compiled(model: nn.Module) -> None:
         kind = type(module).__name__
         if kind == "OptimizedModule" or getattr(module, "_compiled_call_impl", None) is not None:
             raise CaptureError(
-                f"model: {_shown(name)} is compiled, and compiled code calls no hooks; capture the module that "
-                "torch.compile was given"
+                f"model: expected the module that torch.compile was given, got {_shown(name)} compiled: compiled code "
+                "calls no hooks"
             )
         if isinstance(module, torch.jit.ScriptModule):
-            raise CaptureError(f"model: {_shown(name)} is TorchScript, which calls no hooks; capture the eager model")
+            raise CaptureError(
+                f"model: expected the eager one, got {_shown(name)} as TorchScript, which calls no hooks"
+            )
 
 
 def _matches(pattern: str, name: str) -> bool:

@@ -64,7 +64,7 @@ def attribute(subject: Subject, *, steps: int = 32) -> Attributions:
 
 def attention(subject: Subject) -> Tensor:
     """The weights that the row gives to the units, (B, n)."""
-    return subject.read(subject.weights)[:, subject.units.prefix :]
+    return subject.units.of_keys(subject.read(subject.weights))
 
 
 def rollout(subject: Subject) -> Tensor:
@@ -88,7 +88,7 @@ def rollout(subject: Subject) -> Tensor:
         row = subject.read(R.expand(len(last), -1, -1)[:, None])
     else:
         row = (subject.read(last)[:, None] @ R)[:, 0]
-    return row[:, subject.units.prefix :]
+    return subject.units.of_keys(row)
 
 
 def gradient_times_input(subject: Subject) -> Tensor:

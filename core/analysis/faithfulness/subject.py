@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
+from ...layers import evaluating
 from .intervention import Rewrite, attention_layers, check_rewriting, recorded, rewritten
 from .units import Units
 
@@ -81,7 +82,7 @@ class Subject:
                 raise ValueError("inputs: expected at least one valid unit, got none")
             self.layers = attention_layers(model)
             if not self.layers:
-                raise ValueError(f"model: expected an attention layer, found none among its {_types(model)}")
+                raise ValueError(f"model: expected an attention layer, got none among its {_types(model)}")
             ran = check_rewriting(self.layers, self.intact)
             self.layer = self._choose(layer, ran)
             output = self.intact()
@@ -92,23 +93,16 @@ class Subject:
             self.calls = calls[: [name for name, *_ in calls].index(self.layer) + 1]
         _, self.weights, self.allowed = self.calls[-1]
         self.row: int | Literal["mean"] = self._row(row)
-        keys = units.prefix + self.valid.shape[1]
+        keys = units.keys(self.valid.shape[1])
         if self.weights.shape[-1] != keys:
             raise ValueError(
-                f"units: expected as many keys in layer {self.layer!r} as prefix + units = {units.prefix} + "
-                f"{self.valid.shape[1]}, got {self.weights.shape[-1]}"
+                f"units: expected {keys} keys in layer {self.layer!r} for {self.valid.shape[1]} units after a "
+                f"prefix of {units.prefix}, got {self.weights.shape[-1]}"
             )
 
-    @contextmanager
-    def opened(self) -> Iterator[None]:
+    def opened(self) -> AbstractContextManager[None]:
         """The model in eval(); the mode of every module is put back."""
-        modes = [(module, module.training) for module in self.model.modules()]
-        self.model.eval()
-        try:
-            yield
-        finally:
-            for module, mode in modes:
-                module.training = mode
+        return evaluating(self.model)
 
     def intact(self) -> Tensor:
         """The output for the input as it is."""

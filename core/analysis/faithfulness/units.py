@@ -29,8 +29,8 @@ class Units(ABC):
     prefix: int = 0
 
     def __post_init__(self) -> None:
-        if not isinstance(self.baseline, Tensor) and self.baseline not in self._named():
-            names = ", ".join(map(repr, self._named()))
+        if not isinstance(self.baseline, Tensor) and self.baseline not in self.named_baselines():
+            names = ", ".join(map(repr, self.named_baselines()))
             raise ValueError(f"baseline: expected {names} or a tensor, got {self.baseline!r}")
         if self.prefix < 0:
             raise ValueError(f"prefix: expected at least 0 tokens, got {self.prefix}")
@@ -44,6 +44,14 @@ class Units(ABC):
     def baseline_name(self) -> str:
         """The baseline in a word."""
         return self.baseline if isinstance(self.baseline, str) else "given tensor"
+
+    def keys(self, units: int) -> int:
+        """How many keys the attention has for so many units: one for each, and the prefix."""
+        return self.prefix + units
+
+    def of_keys(self, weights: Tensor) -> Tensor:
+        """From what the keys get, (B, keys), to what the units get, (B, n); a unit of several keys gets their sum."""
+        return weights[:, self.prefix :]
 
     @abstractmethod
     def validity(self, x: Tensor) -> Tensor:
@@ -62,7 +70,7 @@ class Units(ABC):
         if isinstance(self.baseline, Tensor):
             return self.baseline.to(x).expand_as(x)
         if self.baseline == "mean":
-            return self._mean(x).expand_as(x)
+            return self.mean(x).expand_as(x)
         return torch.zeros_like(x)
 
     def without(self, x: Tensor, keep: Tensor) -> Tensor:
@@ -75,10 +83,11 @@ class Units(ABC):
         return x if self.masked else torch.where(self.spread(keep, x), x, self.reference(x))
 
     @abstractmethod
-    def _mean(self, x: Tensor) -> Tensor:
+    def mean(self, x: Tensor) -> Tensor:
         """The mean over the valid elements of the batch, per channel or feature."""
 
-    def _named(self) -> tuple[str, ...]:
+    def named_baselines(self) -> tuple[str, ...]:
+        """The baselines that have names."""
         return ("zero", "mean")
 
 
@@ -119,7 +128,8 @@ class Patches(Units):
         tiles = element_values.reshape(B, C, H // self.size, self.size, W // self.size, self.size)
         return tiles.sum((1, 3, 5)).flatten(1)
 
-    def _mean(self, x: Tensor) -> Tensor:
+    def mean(self, x: Tensor) -> Tensor:
+        """One colour."""
         return x.mean((0, 2, 3), keepdim=True)
 
 
@@ -159,9 +169,11 @@ class Positions(Units):
         """Sum over the features of a position."""
         return element_values.flatten(2).sum(2) if element_values.dim() > 2 else element_values
 
-    def _mean(self, x: Tensor) -> Tensor:
+    def mean(self, x: Tensor) -> Tensor:
+        """One vector."""
         valid = self.validity(x)
         return x[valid].mean(0) if valid.any() else torch.zeros_like(x[:1, 0])
 
-    def _named(self) -> tuple[str, ...]:
+    def named_baselines(self) -> tuple[str, ...]:
+        """Those of all units, and the mask."""
         return ("zero", "mean", "mask")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from ...extras import MissingExtraError
 
@@ -11,8 +11,20 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-def new_figure(width: float, height: float) -> Figure:
+def new_figure(
+    width: float,
+    height: float,
+    *,
+    part: str = "core.analysis.figures",
+    layout: Literal["constrained"] | None = "constrained",
+) -> Figure:
     """Answer an empty figure of this size in inches.
+
+    Args:
+        width: In inches.
+        height: In inches.
+        part: Who draws, for the error.
+        layout: Matplotlib's layout engine; None for places set by hand.
 
     Raises:
         MissingExtraError: matplotlib is not installed.
@@ -20,8 +32,8 @@ def new_figure(width: float, height: float) -> Figure:
     try:
         from matplotlib.figure import Figure
     except ModuleNotFoundError as error:
-        raise MissingExtraError("core.analysis.figures", error, "viz") from error
-    return Figure(figsize=(width, height), layout="constrained")
+        raise MissingExtraError(part, error, "viz") from error
+    return Figure(figsize=(width, height), layout=layout)
 
 
 def require_scipy() -> tuple[Any, Any]:

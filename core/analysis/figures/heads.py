@@ -34,10 +34,10 @@ def head_grid(weights: Mapping[str, Tensor], *, title: str | None = None, larges
         MissingExtraError: matplotlib is not installed.
     """
     if not weights:
-        raise ValueError("weights is empty, expected at least one layer")
+        raise ValueError("weights: expected at least one layer, got none")
     for name, layer in weights.items():
         if layer.ndim != 3:
-            raise ValueError(f"weights[{name!r}] has shape {tuple(layer.shape)}, expected (heads, Lq, Lk) of one item")
+            raise ValueError(f"weights[{name!r}]: expected (heads, Lq, Lk) of one item, got {tuple(layer.shape)}")
     columns = max(layer.shape[0] for layer in weights.values())
     top = max(float(layer.max()) for layer in weights.values()) if largest is None else largest
     figure = new_figure(1.6 * columns + 1.4, 1.6 * len(weights) + 0.9)
@@ -90,7 +90,7 @@ def heat_map(
         MissingExtraError: matplotlib is not installed.
     """
     if weights.ndim != 2:
-        raise ValueError(f"weights has shape {tuple(weights.shape)}, expected (Lq, Lk) of one head")
+        raise ValueError(f"weights: expected (Lq, Lk) of one head, got {tuple(weights.shape)}")
     for name, labels, size in (("queries", queries, weights.shape[0]), ("keys", keys, weights.shape[1])):
         if labels is not None and len(labels) != size:
             raise ValueError(f"{name}: expected {size} names, got {len(labels)}")
@@ -135,7 +135,7 @@ def token_view(
         MissingExtraError: matplotlib is not installed.
     """
     if tuple(weights.shape) != (len(tokens),) or not tokens:
-        raise ValueError(f"weights has shape {tuple(weights.shape)}, expected ({len(tokens)},), one for each token")
+        raise ValueError(f"weights: expected ({len(tokens)},), one for each token, got {tuple(weights.shape)}")
     if float(weights.min()) < 0:
         raise ValueError(f"weights: expected numbers from 0, got {float(weights.min())}")
     from matplotlib.cm import ScalarMappable
@@ -224,11 +224,11 @@ def rollout_image(
     """
     shown = image if image.ndim == 2 else image.movedim(0, -1).squeeze(-1)
     if image.ndim not in (2, 3) or (shown.ndim == 3 and shown.shape[2] != 3):
-        raise ValueError(f"image has shape {tuple(image.shape)}, expected (H, W) or (1 or 3 channels, H, W)")
+        raise ValueError(f"image: expected (H, W) or (1 or 3 channels, H, W), got {tuple(image.shape)}")
     if relevance.ndim != 2 or shown.shape[0] % relevance.shape[0] or shown.shape[1] % relevance.shape[1]:
         raise ValueError(
-            f"relevance has shape {tuple(relevance.shape)}, expected (rows, columns) that divide the image's "
-            f"{tuple(shown.shape[:2])}"
+            f"relevance: expected (rows, columns) that divide the image's {tuple(shown.shape[:2])}, got "
+            f"{tuple(relevance.shape)}"
         )
     low, high = float(shown.min()), float(shown.max())
     picture = _array((shown - low) / max(high - low, 1e-12))
@@ -264,7 +264,7 @@ def pruning(curves: Mapping[str, PruningCurve], *, metric: str, title: str | Non
         MissingExtraError: matplotlib is not installed.
     """
     if not curves:
-        raise ValueError("curves is empty, expected at least one")
+        raise ValueError("curves: expected at least one, got none")
     figure = new_figure(7.0, 4.2)
     axis = figure.subplots()
     first = next(iter(curves.values()))

@@ -1,12 +1,12 @@
 """What heads do: distance, entropy, redundancy, importance, rollout, relevance, key words."""
 
 from .ablation import ablated, all_heads
+from .attention_rollout import rollout
 from .distance import DistanceGradient, gradient_by_distance
+from .gradient_relevance import relevance
 from .heads import Head, HeadProfile, Redundancy, effective_heads, head_profile, head_redundancy
 from .importance import HeadImportance, PruningCurve, ablation_importance, gradient_importance, pruning_curve
 from .keywords import HeadFocus, head_focus, keyword_scores, rank_sentences, token_scores
-from .relevance import relevance
-from .rollout import rollout
 
 __all__ = [
     "DistanceGradient",

@@ -45,8 +45,8 @@ def sites(model: nn.Module) -> dict[str, Site]:
     if not found:
         types = sorted({type(module).__qualname__ for module in model.modules()})
         raise CaptureError(
-            f"model: no attention whose heads can be told apart; modules: {', '.join(types)}; supported: core's "
-            f"attention layers and, of these, {SUPPORTED.partition(', ')[2]}"
+            "model: expected attention whose heads can be told apart, core's attention layers or, of these, "
+            f"{SUPPORTED.partition(', ')[2]}; got modules {', '.join(types)}"
         )
     return found
 
@@ -138,7 +138,7 @@ def _gates(model: nn.Module, heads: Collection[Head]) -> dict[str, Tensor]:
     for name, index in heads:
         if name not in found or not 0 <= index < found[name].heads:
             known = ", ".join(f"{site.name!r} ({site.heads})" for site in found.values())
-            raise CaptureError(f"heads: the model has no head {index} in {name!r}; modules (and heads): {known}")
+            raise CaptureError(f"heads: expected heads of modules (and their number) {known}, got {index} in {name!r}")
         gates.setdefault(name, torch.ones(found[name].heads))[index] = 0.0
     return gates
 

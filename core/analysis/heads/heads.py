@@ -196,13 +196,15 @@ def effective_heads(similarity: Tensor) -> float:
         kernels on measures. JMLR 2009, for the Jensen-Shannon kernel.
     """
     if similarity.ndim != 2 or similarity.shape[0] != similarity.shape[1] or similarity.shape[0] == 0:
-        raise ValueError(f"similarity has shape {tuple(similarity.shape)}, expected (n, n) with n of at least 1")
+        raise ValueError(f"similarity: expected (n, n) with n of at least 1, got {tuple(similarity.shape)}")
     K = similarity.double()
     if not torch.allclose(K, K.mT, atol=1e-6) or not torch.allclose(K.diagonal(), K.new_ones(()), atol=1e-6):
-        raise ValueError("similarity: expected a symmetric matrix with ones on the diagonal")
+        raise ValueError("similarity: expected a symmetric matrix with ones on the diagonal, got another")
     values = torch.linalg.eigvalsh(K / K.shape[0])
     if float(values.min()) < -1e-6:
-        raise ValueError(f"similarity: expected a positive semidefinite matrix, its least eigenvalue is {values.min()}")
+        raise ValueError(
+            f"similarity: expected a positive semidefinite matrix, got one whose least eigenvalue is {values.min()}"
+        )
     values = values.clamp_min(0.0)
     values = values / values.sum()
     return float(torch.special.entr(values).sum().exp())
@@ -213,7 +215,7 @@ def _layers(seen: Capture) -> list[str]:
     for record in seen.records:
         record.require_weights()
     if not names:
-        raise ValueError("seen holds no record, expected a capture in which the model was called")
+        raise ValueError("seen: expected a capture in which the model was called, got one without a record")
     return names
 
 

@@ -140,13 +140,15 @@ def gradient_importance(model: nn.Module, losses: Losses, batches: Iterable[Any]
             used = [gate for name in found for gate in gates[name]]
             silent = [name for name in found if not gates[name]]
             if silent:
-                raise ValueError(f"losses: expected every attention module to run, {', '.join(silent)} did not")
+                raise ValueError(f"losses: expected every attention module to run, got no call of {', '.join(silent)}")
             slopes = iter(torch.autograd.grad(loss.sum(), used, allow_unused=True))
         place = 0
         for name, site in found.items():
             parts = [slope for slope in (next(slopes) for _ in gates[name]) if slope is not None]
             if not parts:
-                raise ValueError(f"losses: expected the loss to depend on every attention module, not so on {name}")
+                raise ValueError(
+                    f"losses: expected a loss that depends on every attention module, got one that does not on {name}"
+                )
             total = sum(part.reshape(loss.shape[0], site.heads) for part in parts)
             assert isinstance(total, Tensor)
             for index in range(site.heads):

@@ -1,10 +1,9 @@
-"""The command line: `lightning`, `attention-suite` and `python -m core.training` are the same.
+"""The commands that train: Lightning's command line with our run folders, safe checkpoints and one message an error.
 
 What is typed wins over what a checkpoint stores, that over configuration files, those over the defaults.
 """
 
 import logging
-import os
 import pkgutil
 import sys
 import warnings
@@ -14,34 +13,20 @@ from typing import Any
 
 from lightning.pytorch.callbacks import EMAWeightAveraging
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
+from lightning.pytorch.utilities.exceptions import SIGTERMException
+
+from attention_suite import FAILED, INTERRUPTED, PREFIX, TERMINATED, USAGE, CommandError
 
 from ..checkpoint.best import EarlyStop
 from ..checkpoint.checkpoints import RunCheckpoint, SafeCheckpointIO, check_fits, read_checkpoint
-from ..checkpoint.stored import Stored
+from ..checkpoint.stored import Stored, settle_names
 from ..data.module import DataModule
 from ..run.folder import RunFolder
 from ..run.logger import MetricsTable
 from ..run.predictions import PredictionTable
 from ..task import Task
-from .domains import catalogue, load_domains
+from .domains import load_domains
 from .errors import explain
-
-HELP = """\
-attention-suite: train, validate, test and predict with attention models beyond language.
-
-usage: lightning {fit,validate,test,predict} --config FILE [--model.KEY VALUE] [--data.KEY VALUE] [--trainer.KEY VALUE]
-
-  lightning fit --config configs/vision/digits.yaml
-  lightning fit --config configs/vision/digits.yaml --ckpt_path runs/digits/version_0/last.ckpt     (resume)
-  lightning test --config configs/vision/digits.yaml --ckpt_path runs/digits/version_0/best.ckpt
-  lightning predict --config configs/vision/digits.yaml --ckpt_path runs/digits/version_0/best.ckpt --out table.parquet
-  lightning fit --help                 every option of a subcommand
-  lightning fit --model.help CLASS     the options of a task (--data.help CLASS: of a data module)
-
-Short cuts: --ema DECAY, --early_stopping PATIENCE, --checkpoint_every STEPS, --test_after_fit true. Runs are kept under
-trainer.default_root_dir (runs), each in <config's name>/version_<n>. --debug shows the traceback of an error.
-
-"""
 
 _PARSER: dict[str, Any] = {"exit_on_error": False, "allow_abbrev": False}
 
@@ -88,14 +73,17 @@ class SuiteCLI(LightningCLI):
 
     def before_instantiate_classes(self) -> None:
         """Settle what the checkpoint and the options say differently."""
-        if self.stored is not None and self.subcommand is not None:
-            options = self.config[self.subcommand]
-            task = pkgutil.resolve_name(options.model.class_path)
+        if self.subcommand is None:
+            return
+        options = self.config[self.subcommand]
+        task = pkgutil.resolve_name(options.model.class_path)
+        settle_names(options.model.get("init_args") or {}, task, self.arguments)
+        if self.stored is not None:
             for note in self.stored.settle(options.model, resume=self.subcommand == "fit", task=task):
                 print(note, file=sys.stderr)
             if self.subcommand == "fit" and "loops" not in self.checkpoint:
                 raise ValueError(f"ckpt_path: {self.ckpt_path} holds weights alone: there is no run to resume")
-        elif self.subcommand not in ("fit", None):
+        elif self.subcommand != "fit":
             print(
                 f"note: {self.subcommand} without --ckpt_path: the model is as built, not trained by this suite",
                 file=sys.stderr,
@@ -184,15 +172,15 @@ class SaveRunConfig(SaveConfigCallback):
             self.parser.save(self.config, str(path))
 
 
-def run(args: list[str] | None = None) -> None:
-    """Run the command line; an error is one message on stderr and a non-zero exit.
+def run(arguments: list[str]) -> int:
+    """Run `fit`, `validate`, `test` or `predict`; answer the exit code.
 
     Args:
-        args: the arguments; None takes the program's own.
+        arguments: What was typed, the command's name first.
+
+    Raises:
+        CommandError: Whatever went wrong, in one message; the error itself is its cause.
     """
-    arguments = sys.argv[1:] if args is None else list(args)
-    debug = "--debug" in arguments or os.environ.get("ATTENTION_SUITE_DEBUG", "") not in ("", "0")
-    arguments = [argument for argument in arguments if argument != "--debug"]
     logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(_no_advertisement)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*LeafSpec.*", category=FutureWarning)  # lightning 2.6, torch 2.14
@@ -201,26 +189,44 @@ def run(args: list[str] | None = None) -> None:
         )  # lightning's calls
         warnings.filterwarnings("ignore", message="Total length of `list` across ranks is zero")  # no validation data
         warnings.filterwarnings("ignore", message=".*callbacks used to create the checkpoint.*")  # not to evaluate it
-        _main(arguments, debug)
+        return _run(arguments)
 
 
-def _main(arguments: list[str], debug: bool) -> None:
+def _run(arguments: list[str]) -> int:
     domains = load_domains()
-    if not arguments or arguments[0] in ("-h", "--help"):
-        print(HELP + catalogue(domains), end="")
-        return
     if "" not in sys.path:
         sys.path.insert(0, "")  # class paths of the user's own modules in the working folder
     try:
         _start(_configs_first(arguments))
+    except SIGTERMException:
+        return TERMINATED
+    except SystemExit as stop:
+        if isinstance(stop.__context__, KeyboardInterrupt):  # Lightning's own end of an interrupted run
+            return INTERRUPTED
+        raise
     except Exception as error:
-        if debug:
-            raise
-        print(f"lightning: error: {explain(error, domains)}", file=sys.stderr)
-        sys.exit(2 if isinstance(error, ArgumentError) else 1)
+        status = USAGE if isinstance(error, ArgumentError) else FAILED
+        raise CommandError(explain(error, domains), status) from error
+    return 0
+
+
+class StartParser(LightningArgumentParser):
+    """Prints a configuration that ends: where nothing says when, after `EPOCHS`, not Lightning's 1,000."""
+
+    EPOCHS = 20
+
+    def dump(self, cfg: Any, **kwargs: Any) -> str:
+        """The text of a configuration; `cfg` is left as it is."""
+        trainer = cfg.get("trainer")
+        if trainer is not None and trainer["max_epochs"] is trainer["max_time"] is None and trainer["max_steps"] == -1:
+            cfg = cfg.clone()
+            cfg["trainer"]["max_epochs"] = self.EPOCHS
+        text: str = super().dump(cfg, **kwargs)
+        return text
 
 
 def _start(arguments: list[str]) -> None:
+    printing = arguments[0] == "fit" and any(one.startswith("--print_config") for one in arguments)
     program, sys.argv[1:] = sys.argv[1:], arguments  # processes that the trainer starts read them from there
     try:
         SuiteCLI(
@@ -233,7 +239,8 @@ def _start(arguments: list[str]) -> None:
             save_config_callback=SaveRunConfig,
             save_config_kwargs={"save_to_log_dir": False},
             trainer_defaults={"default_root_dir": "runs", "log_every_n_steps": 1, "use_distributed_sampler": False},
-            parser_kwargs={**_PARSER, **{name: dict(_PARSER) for name in SuiteCLI.subcommands()}},
+            parser_kwargs={"prog": PREFIX, **_PARSER, **{name: dict(_PARSER) for name in SuiteCLI.subcommands()}},
+            parser_class=StartParser if printing else LightningArgumentParser,
         )
     finally:
         sys.argv[1:] = program

@@ -1,6 +1,5 @@
 """One message per error: what was expected, what was got, and the nearest name that exists."""
 
-import difflib
 import inspect
 import re
 from argparse import ArgumentError
@@ -8,11 +7,15 @@ from argparse import ArgumentError
 from lightning import Callback, Trainer
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 
-from ..data.module import DataModule
-from ..task import Task
-from .domains import Domain, known
+from attention_suite import describe, nearest, needs
 
-_SELF_EXPLAINING = (ArgumentError, ValueError, OSError, NotImplementedError, MisconfigurationException, ImportError)
+from ..data.module import DataModule
+from ..registry import registered
+from ..task import Task
+from .domains import Domain
+
+__all__ = ["explain", "nearest", "options_of"]
+
 _BASES = {"model": Task, "data": DataModule, "trainer.callbacks": Callback}
 _SHORT_CUTS = ("ema", "early_stopping", "checkpoint_every", "run_name", "out", "ckpt_path", "seed_everything", "config")
 
@@ -24,18 +27,12 @@ def explain(error: Exception, domains: list[Domain]) -> str:
         error: that was raised.
         domains: that were loaded; those that cannot be used are named where a class is not found.
     """
-    text = " ".join(str(error).split()) if isinstance(error, ArgumentError) else str(error).strip()
+    text = str(error)
+    if lacking := _lacking(text):
+        return lacking
     if isinstance(error, ArgumentError):
-        text = _parser_error(str(error), domains)
-    elif isinstance(error, UnicodeError) or not isinstance(error, _SELF_EXPLAINING):
-        text = f"{type(error).__name__}: {text} (--debug shows where)"
-    return text
-
-
-def nearest(name: str, names: list[str]) -> str:
-    """A question after the one name that is close; nothing where none is."""
-    found = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
-    return f"; did you mean {found[0]!r}?" if found else ""
+        return _parser_error(text, domains)
+    return describe(error, plain=(MisconfigurationException,))
 
 
 def options_of(cls: type) -> list[str]:
@@ -50,6 +47,29 @@ def options_of(cls: type) -> list[str]:
         if kinds and inspect.Parameter.VAR_KEYWORD not in kinds:
             break
     return names
+
+
+def _lacking(text: str) -> str | None:
+    """The message where a class cannot be had for want of a package; None: that is not what is wrong."""
+    path = _first(r"Problem with given class_path '([^']+)'", text)
+    if path is None:
+        return None
+    key = _first(r'Parser key "([^"]+)"', text) or _trainer_key(text)
+    packages = re.findall(r"Requirement '([\w.-]+)[^']*' not met", text)
+    if packages:  # Lightning's own check; of tensorboard and tensorboardX either does
+        return f"{key}: {needs(min(packages, key=len))}"
+    module = _first(r"No module named '([^']+)'", text)
+    if module is None or path == module or path.startswith(f"{module}."):
+        return None
+    return f"{key}: {path} {needs(module)}"
+
+
+def _trainer_key(text: str) -> str:
+    """The trainer's option whose class is the first that a message of jsonargparse names."""
+    name = (_first(r"Subtypes: \[[^<\]]*<class '([\w.]+)'>", text) or "").rpartition(".")[2]
+    options = inspect.signature(Trainer.__init__).parameters.items()
+    found = [option for option, one in options if name and re.search(rf"\b{name}\b", str(one.annotation))]
+    return f"trainer.{found[0]}" if found else "trainer"
 
 
 def _parser_error(text: str, domains: list[Domain]) -> str:
@@ -72,7 +92,7 @@ def _parser_error(text: str, domains: list[Domain]) -> str:
     if path and (module := _first(r"No module named '([^']+)'", text)):
         return f"{key}: no class {path!r}: there is no module {module!r}{_unusable(domains)}"
     if base and (name := _first(r"Expected a dot import path string: (\S+)", text)):
-        names = [c.__name__ for c in known(base)]
+        names = [c.__name__ for c in registered(base)]
         known_names = f"; known: {', '.join(names)}" if base is not Callback and names else ""
         hint = nearest(name, names)
         return f"{key}: there is no class {name!r}{hint or known_names + _unusable(domains)}"
@@ -94,7 +114,7 @@ def _first(pattern: str, text: str) -> str | None:
 
 
 def _class(path: str, base: type) -> type | None:
-    return next((c for c in known(base) if f"{c.__module__}.{c.__qualname__}" == path or c.__name__ == path), None)
+    return next((c for c in registered(base) if f"{c.__module__}.{c.__qualname__}" == path or c.__name__ == path), None)
 
 
 def _kinds(text: str) -> str:

@@ -1,7 +1,7 @@
 """A run's folder: what was run, on what, and what came out.
 
     <trainer.default_root_dir>/<name>/version_<n>/
-        config.yaml       everything that was asked for; `lightning fit --config` takes it as it is
+        config.yaml       everything that was asked for; `attention-suite fit --config` takes it as it is
         environment.json  versions, git revision, device, threads, seed, data, and the run's status
         metrics.csv       what was logged, one line per step or epoch
         best.ckpt         the best validation of the task's main metric

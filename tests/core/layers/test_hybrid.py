@@ -242,11 +242,15 @@ def test_exports_and_compiles_to_one_graph():
         (lambda: HybridBlock(8, 2, 0, causal=True), {}, "kernel_size: expected at least 1, got 0"),
         (lambda: HybridBlock(8, None, 3, kv_heads=1), {}, r"heads: expected a number .*\(kv_heads\), got None"),
         (lambda: HybridBlock(8, None, 3), {"need": ("lse",)}, "bias, need, positions: expected none"),
-        (lambda: HybridBlock(8, 2, 3), {"mask": masks.Causal()}, "it forbids later tokens.*expected causal=True"),
+        (
+            lambda: HybridBlock(8, 2, 3),
+            {"mask": masks.Causal()},
+            "causal: expected True with a mask that forbids later tokens.*got False and Causal",
+        ),
         (
             lambda: HybridBlock(8, 2, 3),
             {"mask": masks.Window(2, 0) & masks.Padding(torch.tensor([3]))},
-            "it forbids later tokens",
+            "causal: expected True with a mask that forbids later tokens",
         ),
         (lambda: LocalConvolution(6, 3), {}, r"x: expected \(B, L, 6\), got \(1, 3, 8\)"),
     ],

@@ -131,7 +131,7 @@ def test_unknown_attention_is_named_and_alone_refused():
         with capture(model) as seen:
             model(x)
     assert list(seen.layers) == ["known"]
-    with pytest.raises(CaptureError, match=r"(?s)these ran and are not supported:.*AttentionRope"):
+    with pytest.raises(CaptureError, match=r"(?s)none but these, which are not supported:.*AttentionRope"):
         with pytest.warns(CaptureWarning), capture(model.strange):
             model.strange(x)
 

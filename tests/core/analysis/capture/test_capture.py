@@ -2,7 +2,6 @@
 
 import copy
 import math
-import sys
 import warnings
 
 import pytest
@@ -13,7 +12,7 @@ from torch.nn.modules import module as torch_module
 import core
 from core import biases, masks, scores
 from core.analysis import CaptureError
-from core.analysis.capture import capture
+from core.analysis.capture import capture, recording
 from core.analysis.capture.linear import linear_statistic
 from core.engine.observe import observers
 from core.layers import Encoder, MultiheadAttention, TransformerBlock
@@ -142,7 +141,7 @@ def test_large_weights_are_computed_in_blocks(monkeypatch):
     bias = biases.Relative(torch.randn(2, 3))
     with capture(layer, ("weights",), statistics={"past": masks.Causal()}) as whole:
         layer(x, bias=bias)
-    monkeypatch.setattr(sys.modules["core.analysis.capture.capture"], "CELLS", 100)
+    monkeypatch.setattr(recording, "CELLS", 100)
     with capture(layer, ("weights",), statistics={"past": masks.Causal()}) as seen:
         layer(x, bias=bias)
     torch.testing.assert_close(seen[""].weights, whole[""].weights, rtol=0, atol=1e-14)
@@ -313,7 +312,7 @@ def test_cross_attention_and_padding_of_an_encoder():
 def test_memory_is_claimed_before_weights_are_taken():
     layer = MultiheadAttention(8, 2)
     x = torch.randn(1, 100, 8)
-    with pytest.raises(CaptureError, match=r"max_bytes: the model itself .*'weights' 0\.1 MB.*Choose rows=.*'entropy'"):
+    with pytest.raises(CaptureError, match=r"max_bytes: expected .*'weights' 0\.1 MB.*choose rows=.*'entropy'"):
         with capture(layer, ("weights",), max_bytes=79_999):
             layer(x)
     with capture(layer, ("weights",), max_bytes=80_000) as seen:
@@ -336,7 +335,7 @@ def test_inputs_answer_any_rows_of_the_weights():
     torch.testing.assert_close(bare.weights_of(range(2, 5)), weights[:, :, 2:5], rtol=0, atol=1e-12)
     with capture(layer) as seen:
         layer(x)
-    with pytest.raises(ValueError, match="without 'inputs'"):
+    with pytest.raises(ValueError, match="a capture of 'inputs' or of the 'weights'"):
         seen[""].weights_of(range(2))
 
 
@@ -355,15 +354,23 @@ def test_autocast_and_half_precision():
     ("options", "error", "message"),
     [
         ({"quantities": "entropy"}, TypeError, "expected a tuple such as"),
-        ({"quantities": ("entropie",)}, ValueError, "'entropie', expected names from"),
-        ({"quantities": ()}, ValueError, "quantities is empty"),
-        ({"heads": []}, ValueError, "heads is empty"),
+        ({"quantities": ("entropie",)}, ValueError, "quantities: expected names from .*'entropie'"),
+        ({"quantities": ()}, ValueError, "quantities: .*got none"),
+        ({"heads": []}, ValueError, "heads: .*got none"),
         ({"quantities": ("inputs",), "rows": [0]}, ValueError, "rows: expected None with the quantity 'inputs'"),
-        ({"rows": [17]}, CaptureError, r"rows: blocks.0.attention has 17, expected indices of these, got 17"),
-        ({"heads": [-5]}, CaptureError, "heads: blocks.0.attention has 4"),
-        ({"layers": "block.0"}, CaptureError, "matches no module.*'blocks.0.attention', 'blocks.1.attention'"),
-        ({"layers": ["blocks.0", "blocks.*.mlp"]}, CaptureError, "'blocks.[*].mlp' chooses no module that attended"),
-        ({"statistics": {"s": lambda p: p.q}}, ValueError, r"statistics\['s'\] has shape .* at 'blocks.0.attention'"),
+        ({"rows": [17]}, CaptureError, r"rows: expected indices of the 17 of blocks.0.attention, got 17"),
+        ({"heads": [-5]}, CaptureError, "heads: expected indices of the 4 of blocks.0.attention"),
+        ({"layers": "block.0"}, CaptureError, "'blocks.0.attention', 'blocks.1.attention'.*matches none"),
+        (
+            {"layers": ["blocks.0", "blocks.*.mlp"]},
+            CaptureError,
+            "expected modules that attended, .*got 'blocks.[*].mlp'",
+        ),
+        (
+            {"statistics": {"s": lambda p: p.q}},
+            ValueError,
+            r"statistics\['s'\]: expected .* at 'blocks.0.attention', got",
+        ),
     ],
 )
 def test_what_cannot_be_done_is_said(options, error, message):
@@ -375,13 +382,18 @@ def test_what_cannot_be_done_is_said(options, error, message):
 def test_a_model_without_attention_is_refused_with_its_modules():
     model = nn.Sequential(nn.Linear(2, 2), nn.ReLU())
     with pytest.raises(
-        CaptureError, match=r"(?s)no attention.*torch.nn.modules.linear.Linear.*supported: whatever calls"
+        CaptureError, match=r"(?s)model: expected attention.*torch.nn.modules.linear.Linear.*supported: whatever calls"
     ):
         with capture(model):
             model(torch.randn(1, 2))
-    with pytest.raises(CaptureError, match="no attention that can be captured ran"), capture(vit()):
+    with (
+        pytest.raises(
+            CaptureError, match="expected attention that can be captured to run inside the context, got none"
+        ),
+        capture(vit()),
+    ):
         pass
-    with pytest.raises(TypeError, match="model is a function"), capture(lambda x: x):
+    with pytest.raises(TypeError, match="Module, got a function"), capture(lambda x: x):
         pass
 
 
@@ -389,16 +401,21 @@ def test_a_missing_layer_is_named():
     model = vit()
     with capture(model) as seen:
         model(images())
-    with pytest.raises(KeyError, match=r"captured: 'blocks\.0\.attention', 'blocks\.1\.attention'"):
+    with pytest.raises(
+        KeyError, match=r"layer: expected one of 'blocks\.0\.attention', 'blocks\.1\.attention', got 'blocks\.0'"
+    ):
         seen["blocks.0"]
 
 
 def test_compiled_models_are_refused():
     model = vit()
-    with pytest.raises(CaptureError, match="is compiled"), capture(torch.compile(model)):
+    with (
+        pytest.raises(CaptureError, match="got the model itself compiled"),
+        capture(torch.compile(model)),
+    ):
         pass
     model.compile()
-    with pytest.raises(CaptureError, match="the model itself is compiled"), capture(model):
+    with pytest.raises(CaptureError, match="got the model itself compiled"), capture(model):
         pass
 
 

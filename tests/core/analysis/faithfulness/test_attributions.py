@@ -233,9 +233,9 @@ def test_refusals():
     ):
         with pytest.raises(ValueError, match=message):
             attribute(Subject(model, x, Positions(), **options))
-    with pytest.raises(ValueError, match=r"prefix \+ units = 1 \+ 4, got 4"):
+    with pytest.raises(ValueError, match=r"5 keys in layer 'pooling.attention' for 4 units after a prefix of 1, got 4"):
         Subject(model, x, Positions(prefix=1))
-    with pytest.raises(ValueError, match="attention layer, found none among its Linear"):
+    with pytest.raises(ValueError, match="attention layer, got none among its Linear"):
         Subject(nn.Linear(8, 3), x, Positions())
     with pytest.raises(ValueError, match=r"runs once.*ran 2 times"):
         shared = core.MultiheadAttention(8, 2)

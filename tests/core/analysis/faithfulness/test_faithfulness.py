@@ -12,7 +12,7 @@ from torch import nn
 import core
 import vision
 from core import masks
-from core.analysis.faithfulness.faithfulness import faithfulness
+from core.analysis.faithfulness import faithfulness
 from core.analysis.faithfulness.planted import LOUD, PlantedModel, call_planted, planted_items
 from core.analysis.faithfulness.ranks import Estimate
 from core.analysis.faithfulness.units import Patches, Positions

@@ -1,7 +1,6 @@
 """Heads: entropy, specialisation, divergence against scipy, effective number; importance and pruning."""
 
 import math
-import sys
 
 import pytest
 import torch
@@ -25,6 +24,7 @@ from core.analysis import (
     pruning_curve,
 )
 from core.analysis.capture import capture
+from core.analysis.heads import heads as heads_module
 from core.layers import MultiheadAttention
 
 from ..models import images, timm_vit, tokens, torch_encoder, vit
@@ -67,7 +67,7 @@ def test_profile_and_redundancy_by_hand():
 
 @pytest.mark.parametrize("quantities", [("inputs",), ("weights",)])
 def test_divergence_of_all_pairs_against_scipy(quantities, monkeypatch):
-    monkeypatch.setattr(sys.modules["core.analysis.heads.heads"], "CELLS", 4000)  # several blocks of rows
+    monkeypatch.setattr(heads_module, "CELLS", 4000)  # several blocks of rows
     model = vit().double()
     x, y = images().double(), images(3).double().flip(-1)
     found = head_redundancy(captured(model, x, y, quantities=quantities))
@@ -128,7 +128,7 @@ def test_what_cannot_be_compared_is_said():
 
     with pytest.raises(ValueError, match=r"as many queries and keys.*b \(2, 4\)"):
         head_redundancy(captured(Pair(), torch.randn(1, 4, 8)))
-    with pytest.raises(ValueError, match="was captured without 'inputs'"):
+    with pytest.raises(ValueError, match=r"a capture of 'inputs' or of the 'weights'.*without both"):
         head_profile(captured(Pair(), torch.randn(1, 4, 8), quantities=("entropy",)))
 
 
@@ -232,10 +232,10 @@ def test_pruning_curve_ends_without_heads_and_follows_the_order():
 
 def test_refusals_of_importance():
     model, x = vit().eval(), images()
-    with pytest.raises(CaptureError, match=r"no head 4 in 'blocks.0.attention'; modules \(and heads\)"):
+    with pytest.raises(CaptureError, match=r"heads: .*'blocks.1.attention' \(4\), got 4 in 'blocks.0.attention'"):
         with ablated(model, [Head("blocks.0.attention", 4)]):
             pass
-    with pytest.raises(CaptureError, match="no attention whose heads"):
+    with pytest.raises(CaptureError, match="model: expected attention whose heads"):
         all_heads(nn.Linear(2, 2))
     with pytest.raises(ValueError, match=r"the loss of each item, \(B,\), got \(\)"):
         ablation_importance(model, lambda m, b: m(b).mean(), [x])

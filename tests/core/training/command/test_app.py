@@ -1,18 +1,26 @@
 """The command line as a user meets it: what it does, and the one message when it cannot."""
 
+import os
 import pickle
-import subprocess
-import sys
+import signal
+from abc import abstractmethod
 from pathlib import Path
+from types import ModuleType, SimpleNamespace
 
 import pytest
 import torch
+import yaml
+from lightning import Callback
+from lightning.pytorch.loggers.logger import DummyLogger
 
+from core.extras import MissingExtraError
+from core.training import DataModule, Task
 from core.training.cli import main
 from core.training.command.app import _config_name, _configs_first
-from core.training.command.domains import load_domains
+from core.training.command.domains import load_domains, offer
 
 from ..conftest import CONFIG, read
+from ..toy import ToyData, ToyTask
 
 
 @pytest.fixture
@@ -22,53 +30,67 @@ def run_folder(lightning, tmp_path: Path) -> Path:
     return tmp_path / "runs/toy/version_0"
 
 
-@pytest.mark.parametrize("command", ["lightning", "attention-suite", "-m core.training"])
-def test_every_name_of_the_command_is_ours(command: str) -> None:
-    folder = Path(sys.executable).parent
-    program = [sys.executable, *command.split()] if command.startswith("-m") else [str(folder / command)]
-    done = subprocess.run([*program, "--help"], capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith("attention-suite: ") and "Tasks (" in done.stdout
-
-
-def test_help_lists_what_can_be_trained(capsys: pytest.CaptureFixture[str]) -> None:
-    main(["--help"])
-    out = capsys.readouterr().out
-    assert (
-        "  ToyTask                      Two classes of points by a small network with dropout and batch norm.\n" in out
-    )
-    assert f"  {'ToyData':<28} Points in the plane, two classes.\n" in out
-
-
 class Point:
-    """An entry point that fails as `error`, or loads."""
+    """An entry point that fails as `error`, or loads; of our distribution, or of another."""
 
-    def __init__(self, name: str, error: Exception | None) -> None:
-        self.name, self.error = name, error
+    def __init__(self, name: str, error: Exception | None, dist: str = "attention-suite") -> None:
+        self.name, self.module, self.error, self.dist = name, name, error, SimpleNamespace(name=dist)
 
     def load(self) -> None:
         if self.error is not None:
             raise self.error
 
 
-def test_a_domain_that_fails_does_not_hinder_the_others(
-    monkeypatch: pytest.MonkeyPatch, lightning, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_domain_that_fails_does_not_hinder_the_others(monkeypatch: pytest.MonkeyPatch, lightning) -> None:
     points = [
         Point("vision", ModuleNotFoundError("No module named 'timm'", name="timm")),
         Point("graphs", RuntimeError("broken")),
         Point("timeseries", None),
+        Point("audio", ModuleNotFoundError("No module named 'soundfile'", name="soundfile"), "audio-domain"),
+        Point("tones", MissingExtraError("vision", ModuleNotFoundError(name="timm"), "vision"), "tone-domain"),
     ]
-    monkeypatch.setattr("core.training.command.domains.entry_points", lambda group: points)
-    cure = 'vision needs timm: pip install "attention-suite[vision]"'
+    monkeypatch.setattr("attention_suite.domains.entry_points", lambda group: points)
+    vision = 'vision needs timm: pip install "attention-suite[vision]"'
+    audio = "audio (distribution audio-domain) needs soundfile: pip install soundfile"
     assert {d.name: d.problem for d in load_domains()} == {
-        "graphs": "graphs cannot be imported: RuntimeError: broken", "timeseries": None, "vision": cure,
-    }  # fmt: skip
-    main(["--help"])
-    assert f"Not usable here: {cure}\n" in capsys.readouterr().out
+        "audio": audio,
+        "graphs": "graphs cannot be imported: RuntimeError: broken",
+        "timeseries": None,
+        "tones": f"tones (distribution tone-domain): {vision}",
+        "vision": vision,
+    }
     assert lightning("fit", "--trainer.max_epochs", 1).status == 0
     result = lightning("fit", "--model", "SomeVisionTask")
-    assert result.status == 2 and cure in result.err
+    assert result.status == 2 and vision in result.err and audio in result.err
+
+
+def test_a_domain_from_outside_offers_what_it_exports() -> None:
+    module = ModuleType("tests.core.training.toy")
+    vars(module).update(Task=Task, ToyTask=ToyTask, Other=ToyTask, _Private=ToyData, DataModule=DataModule)
+    assert offer(module) == {
+        "needs": [],
+        "tasks": {"ToyTask": "Two classes of points by a small network with dropout and batch norm."},
+        "data": {},
+    }
+    module.__all__ = ["ToyData"]
+    module.ToyData = ToyData
+    assert offer(module) == {"needs": [], "tasks": {}, "data": {"ToyData": "Points in the plane, two classes."}}
+
+
+class Unmade(ToyTask):
+    """Cannot be made."""
+
+    @abstractmethod
+    def missing(self) -> None: ...
+
+
+def test_what_is_abstract_or_not_exported_is_not_offered() -> None:
+    module = ModuleType(__name__)
+    module.Unmade = Unmade
+    assert not offer(module)["tasks"]
+    import timeseries
+
+    assert list(offer(timeseries)["tasks"]) == ["EventClassificationTask"]  # not the mixin that remembers subjects
 
 
 WRONG = {
@@ -80,6 +102,10 @@ WRONG = {
     "unknown data": (["--data", "ToyDate"], "data: there is no class 'ToyDate'; did you mean 'ToyData'?"),
     "unknown module": (["--model", "no.such.Task"], "model: no class 'no.such.Task': there is no module 'no'"),
     "unknown callback": (["--trainer.callbacks+=EarlyStoping"], "there is no class 'EarlyStoping'"),
+    "logger of no package": (["--trainer.logger", "BarrenLogger"], "trainer.logger: needs barren: pip install barren"),
+    "loggers of no package": (["--trainer.logger+=BarrenLogger"], "trainer.logger: needs barren: pip install barren"),
+    "callback of no package": (["--trainer.callbacks+=needy.Callback"], "callbacks: needy.Callback needs barren: pip"),
+    "task of no package": (["--model", "needy.Task"], "model: needy.Task needs barren: pip install barren"),
     "incomplete callback": (["--trainer.callbacks+=EarlyStopping"], "(EarlyStopping): missing monitor"),
     "wrong type": (["--model.lr", "fast"], "model.lr: expected float, got 'fast'"),
     "wrong type of the trainer": (["--trainer.max_epochs", "x"], ".max_epochs: expected int or nothing, got 'x'"),
@@ -93,11 +119,23 @@ WRONG = {
 }  # fmt: skip
 
 
+class BarrenLogger(DummyLogger):
+    """Wants a package, as Lightning's loggers say it."""
+
+    def __init__(self) -> None:
+        raise ModuleNotFoundError(
+            "Neither `barren` nor `barrenX` is available.\nRequirement 'barrenX' not met. HINT: Try running ...\n"
+            "Requirement 'barren>=1.0' not met. HINT: Try running `pip install -U 'barren'`"
+        )
+
+
 @pytest.mark.parametrize("name", WRONG)
-def test_one_message_for_a_mistake(name: str, lightning, tmp_path: Path) -> None:
+def test_one_message_for_a_mistake(name: str, lightning, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     arguments, message = WRONG[name]
+    (tmp_path / "needy.py").write_text("import barren\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
     result = lightning("fit", *arguments)
-    errors = [line for line in result.err.splitlines() if line.startswith("lightning: error: ")]
+    errors = [line for line in result.err.splitlines() if line.startswith("attention-suite: error: ")]
     assert result.status in (1, 2) and len(errors) == 1 and message in errors[0], result.err
     assert "Traceback" not in result.err
     assert not list(tmp_path.glob("runs/*/*/metrics.json"))
@@ -218,3 +256,56 @@ def test_the_run_is_named_after_the_last_configuration(tmp_path: Path) -> None:
     folder.mkdir(parents=True)
     (folder / "environment.json").write_text("{}")
     assert _config_name(["fit", "-c", str(folder / "config.yaml")]) == "digits"
+
+
+def test_a_printed_configuration_ends(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    def printed(*options: str) -> dict:
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as stop:
+            main(["fit", "--model", "ToyTask", "--data", "ToyData", *options, "--print_config"])
+        assert stop.value.code in (None, 0)
+        return yaml.safe_load(capsys.readouterr().out)
+
+    start = printed()
+    assert start["trainer"]["max_epochs"] == 20
+    path = tmp_path / "mine.yaml"
+    path.write_text(yaml.safe_dump(start))
+    main(["fit", "--config", str(path), "--trainer.max_epochs", "1", f"--trainer.default_root_dir={tmp_path}"])
+    assert read(tmp_path / "mine/version_0/environment.json")["status"] == "complete"
+    # whoever says when it ends is left alone
+    assert printed("--trainer.max_epochs", "3")["trainer"]["max_epochs"] == 3
+    assert printed("--trainer.max_steps", "9")["trainer"]["max_epochs"] is None
+    assert printed("--trainer.max_time", "00:00:01:00")["trainer"]["max_epochs"] is None
+    assert printed("--trainer.max_epochs", "-1")["trainer"]["max_epochs"] == -1
+
+
+def test_what_is_not_printed_has_no_end_of_ours(lightning, tmp_path: Path) -> None:
+    path = tmp_path / "steps.yaml"
+    path.write_text(CONFIG.read_text().replace("max_epochs", "max_steps"))
+    assert lightning("fit", config=path).status == 0
+    stored = yaml.safe_load((tmp_path / "runs/steps/version_0/config.yaml").read_text())
+    assert stored["trainer"]["max_steps"] == 3 and stored["trainer"].get("max_epochs") is None
+
+
+class Stops(Callback):
+    """What a user or a scheduler does in the middle of training."""
+
+    def __init__(self, by: str) -> None:
+        self.by = by
+
+    def on_train_batch_end(self, *_: object) -> None:
+        if self.by == "SIGTERM":
+            os.kill(os.getpid(), signal.SIGTERM)
+        else:
+            raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize(("by", "status"), [("SIGINT", 130), ("SIGTERM", 143)])
+def test_a_signal_has_its_exit_code(by: str, status: int, lightning, tmp_path: Path) -> None:
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        result = lightning("fit", "--trainer.callbacks+=Stops", f"--trainer.callbacks.by={by}")
+    finally:
+        signal.signal(signal.SIGINT, before)  # Lightning ignores it from its own end on
+    assert result.status == status and "error" not in result.err
+    assert read(tmp_path / "runs/toy/version_0/environment.json")["status"] == "interrupted"

@@ -95,7 +95,7 @@ def test_baselines_that_fail_lose_no_metrics(lightning, tmp_path: Path, monkeypa
 
     monkeypatch.setattr(ToyTask, "baselines", fail)
     result = lightning("test", "--ckpt_path", folder / "best.ckpt")
-    assert result.status == 1 and result.err.rstrip().endswith("lightning: error: test: too few samples")
+    assert result.status == 1 and result.err.rstrip().endswith("attention-suite: error: test: too few samples")
     assert {"test/accuracy", "test/auroc", "test/auprc", "test/loss"} <= set(read(folder / "metrics.json"))
 
 
@@ -110,7 +110,7 @@ def test_without_validation_best_is_the_final_state(lightning, tmp_path: Path) -
 
 def test_a_run_that_fails_says_so(lightning, tmp_path: Path) -> None:
     result = lightning("fit", "--trainer.callbacks+=tests.core.training.run.test_folder.Fails")
-    assert result.status == 1 and result.err.rstrip().endswith("lightning: error: on purpose")
+    assert result.status == 1 and result.err.rstrip().endswith("attention-suite: error: on purpose")
     folder = tmp_path / "runs/toy/version_0"
     assert read(folder / "environment.json")["status"] == "failed" and not (folder / "metrics.json").exists()
 

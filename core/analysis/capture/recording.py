@@ -98,15 +98,15 @@ def _checked(
     rows: Sequence[int] | None,
 ) -> tuple[str, ...]:
     if isinstance(quantities, str):
-        raise TypeError(f"quantities is the string {quantities!r}, expected a tuple such as ({quantities!r},)")
+        raise TypeError(f"quantities: expected a tuple such as ({quantities!r},), got the string {quantities!r}")
     unknown = sorted(set(quantities).difference(QUANTITIES))
     if unknown:
-        raise ValueError(f"quantities names {', '.join(map(repr, unknown))}, expected names from {QUANTITIES}")
+        raise ValueError(f"quantities: expected names from {QUANTITIES}, got {', '.join(map(repr, unknown))}")
     if not quantities and not statistics:
-        raise ValueError("quantities is empty, expected at least one quantity or statistic")
+        raise ValueError("quantities: expected at least one quantity or statistic, got none")
     for name, chosen in (("heads", heads), ("rows", rows)):
         if chosen is not None and len(chosen) == 0:
-            raise ValueError(f"{name} is empty, expected None for all or at least one")
+            raise ValueError(f"{name}: expected None for all, or at least one, got none")
         if chosen is not None and "inputs" in quantities:
             raise ValueError(f"{name}: expected None with the quantity 'inputs', which is held whole, got {chosen}")
     return tuple(dict.fromkeys(quantities))
@@ -193,7 +193,7 @@ def _statistic(name: str, statistic: Statistic, problem: Problem, layer: str) ->
     value = expectation(problem, statistic) if isinstance(statistic, (Mask, Bias)) else statistic(problem)
     expected = (problem.B, problem.H, problem.Lq)
     if tuple(value.shape) != expected:
-        raise ValueError(f"statistics[{name!r}] has shape {tuple(value.shape)}, expected {expected} at {layer!r}")
+        raise ValueError(f"statistics[{name!r}]: expected {expected} at {layer!r}, got {tuple(value.shape)}")
     return value.detach()
 
 
@@ -210,9 +210,10 @@ def _claim(wanted: _Wanted, seen: Capture, layer: str, p: Problem, heads: int, r
         return
     shown = " and ".join(f"{name!r} {cost / 1e6:,.1f} MB" for name, cost in costs.items())
     raise CaptureError(
-        f"max_bytes: {layer or 'the model itself'} with (B, heads, rows, Lk) = ({p.B}, {heads}, {rows}, {p.Lk}) would "
-        f"take {shown}; with the {held / 1e6:,.1f} MB held already that is above {wanted.max_bytes / 1e6:,.1f} MB. "
-        "Choose rows=, heads= or layers=, take 'entropy' or statistics in the place of 'weights', or raise max_bytes"
+        f"max_bytes: expected records of at most {wanted.max_bytes / 1e6:,.1f} MB, got {shown} more for "
+        f"{layer or 'the model itself'} with (B, heads, rows, Lk) = ({p.B}, {heads}, {rows}, {p.Lk}) than the "
+        f"{held / 1e6:,.1f} MB held already: choose rows=, heads= or layers=, take 'entropy' or statistics in "
+        "the place of 'weights', or raise max_bytes"
     )
 
 
@@ -222,9 +223,7 @@ def _indices(name: str, chosen: Sequence[int] | None, size: int, layer: str) -> 
         return None
     for index in chosen:
         if not -size <= index < size:
-            raise CaptureError(
-                f"{name}: {layer or 'the model itself'} has {size}, expected indices of these, got {index}"
-            )
+            raise CaptureError(f"{name}: expected indices of the {size} of {layer or 'the model itself'}, got {index}")
     return tuple(index % size for index in chosen)
 
 

@@ -64,7 +64,7 @@ def relevance(
         Chefer, Gur, Wolf: Generic attention-model explainability. ICCV 2021, section 3, self-attention.
     """
     if hold not in ("rows", "weights"):
-        raise ValueError(f"hold is {hold!r}, expected 'rows' or 'weights'")
+        raise ValueError(f"hold: expected 'rows' or 'weights', got {hold!r}")
     found = _gradients(model, score, layers)
     B, _, L, _ = found[0].gradient.shape
     for layer in found:
@@ -93,8 +93,8 @@ def _gradients(model: nn.Module, score: Callable[[], Tensor], layers: str | Sequ
     def on_call(name: str, forward: int | None, call: Call) -> None:
         if call.attended is None or not call.attended.requires_grad:
             raise CaptureError(
-                f"model: the attention of {name or 'the model itself'} has no gradient; expected parameters or an "
-                "input that require grad, and no reentrant checkpoint around it"
+                "model: expected parameters or an input that require grad, and no reentrant checkpoint around them, "
+                f"got no gradient in the attention of {name or 'the model itself'}"
             )
         calls.append((name, call))
 
@@ -110,8 +110,8 @@ def _gradients(model: nn.Module, score: Callable[[], Tensor], layers: str | Sequ
     for (name, call), gradient in zip(calls, gradients, strict=True):
         if gradient is None:
             raise CaptureError(
-                f"score: its gradient does not reach {name or 'the model itself'}; expected a score that depends "
-                "on every chosen layer"
+                "score: expected a score that depends on every chosen layer, got one whose gradient does not reach "
+                f"{name or 'the model itself'}"
             )
         found.append(_Layer(name, call.problem, call.to_heads(gradient)))
     return found

@@ -44,7 +44,7 @@ def rollout(
     """
     records = chain(seen)
     if not 0.0 <= residual <= 1.0:
-        raise ValueError(f"residual is {residual}, expected a number from 0 to 1")
+        raise ValueError(f"residual: expected a number from 0 to 1, got {residual}")
     r = first_rows(records[-1], rows, start)
     with full_precision(r.device):
         for record in reversed(records):
@@ -112,7 +112,7 @@ def first_rows(record: Record, rows: Sequence[int] | None, start: Tensor | None)
         if rows is not None:
             raise ValueError("start: expected None where rows are given, got a tensor")
         if start.ndim != 3 or start.shape[0] != B or start.shape[2] != L:
-            raise ValueError(f"start has shape {tuple(start.shape)}, expected (B, n, L) = ({B}, n, {L})")
+            raise ValueError(f"start: expected (B, n, L) = ({B}, n, {L}), got {tuple(start.shape)}")
         return start.detach().to(device=held.device, dtype=dtype)
     chosen = list(range(L)) if rows is None else list(rows)
     if any(not -L <= row < L for row in chosen):

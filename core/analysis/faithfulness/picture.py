@@ -5,13 +5,12 @@ from __future__ import annotations
 import textwrap
 from typing import TYPE_CHECKING, Any
 
-from ...extras import MissingExtraError
-from ..faithfulness.verdict import AGREEMENT, FREE_DIVERGENCE, OUTPUT_CHANGE
+from ..figures.figure import new_figure
+from .measured import Measured
+from .verdict import AGREEMENT, FREE_DIVERGENCE, OUTPUT_CHANGE
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-    from ..faithfulness.report import FaithfulnessReport
 
 COLOURS = {
     "attention": "C3",
@@ -25,7 +24,7 @@ LIMIT = 0.693
 """ln 2, the largest Jensen-Shannon divergence, in nats."""
 
 
-def faithfulness_figure(report: FaithfulnessReport, title: str | None = None) -> Figure:
+def faithfulness_figure(report: Measured, title: str | None = None) -> Figure:
     """Four panels: rank correlation with leave-one-out, deletion, insertion, and what changing the weights does.
 
     Args:
@@ -35,11 +34,7 @@ def faithfulness_figure(report: FaithfulnessReport, title: str | None = None) ->
     Raises:
         MissingExtraError: matplotlib is not installed.
     """
-    try:
-        from matplotlib.figure import Figure
-    except ModuleNotFoundError as error:
-        raise MissingExtraError("core.analysis.figures", error, "viz") from error
-    figure = Figure(figsize=(11, 9), layout="constrained")
+    figure = new_figure(11, 9)
     axes = figure.subplots(2, 2)
     _agreements(axes[0, 0], report)
     _tests(axes[0, 1], report)
@@ -51,7 +46,7 @@ def faithfulness_figure(report: FaithfulnessReport, title: str | None = None) ->
     return figure
 
 
-def _agreements(axis: Any, report: FaithfulnessReport) -> None:
+def _agreements(axis: Any, report: Measured) -> None:
     """Kendall's tau of every method, with its interval."""
     methods = [a.method for a in report.agreements]
     taus = [a.tau for a in report.agreements]
@@ -66,7 +61,7 @@ def _agreements(axis: Any, report: FaithfulnessReport) -> None:
     axis.legend(loc="upper left", fontsize=9)
 
 
-def _tests(axis: Any, report: FaithfulnessReport) -> None:
+def _tests(axis: Any, report: Measured) -> None:
     """Change of output under other weights, and how far other weights with the same output are."""
     rows = [
         ("output, weights\npermuted", report.permuted, OUTPUT_CHANGE, "C0"),
@@ -90,7 +85,7 @@ def _tests(axis: Any, report: FaithfulnessReport) -> None:
     axis.set_title("Does the output depend on the weights?")
 
 
-def _curves(axis: Any, report: FaithfulnessReport, which: str) -> None:
+def _curves(axis: Any, report: Measured, which: str) -> None:
     """One of the two curves, for every order."""
     for curve in report.curves:
         auc = curve.deletion_auc if which == "deletion" else curve.insertion_auc

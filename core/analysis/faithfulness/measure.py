@@ -8,19 +8,49 @@ References:
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Literal
+from typing import Literal, TypedDict
 
 import torch
 from torch import Tensor, nn
 
 from .attributions import METHODS, REFERENCE, attribute
 from .controls import adversarial_attention, permutation_test, seed_control, uniform_control
+from .measured import Accuracy, Agreement, Perturbation
 from .perturbation import Curves, deletion_insertion, random_order
 from .ranks import bootstrap, kendall, permutation_p, spearman
-from .report import Accuracy, Agreement, FaithfulnessReport, Perturbation
+from .report import FaithfulnessReport
 from .subject import Call, Subject, plain_call
 from .units import Units
 from .verdict import judge
+
+
+class SearchOptions(TypedDict, total=False):
+    """How much effort `faithfulness` makes; see there."""
+
+    random_orders: int
+    curve_steps: int | None
+    gradient_steps: int
+    rank_permutations: int
+    weight_permutations: int
+    epsilon: float
+    adversary_steps: int
+    adversary_restarts: int
+
+
+class FaithfulnessOptions(TypedDict, total=False):
+    """What `faithfulness` takes besides the question itself: its effort, other models and the seed."""
+
+    random_orders: int
+    curve_steps: int | None
+    gradient_steps: int
+    rank_permutations: int
+    weight_permutations: int
+    epsilon: float
+    adversary_steps: int
+    adversary_restarts: int
+    other_seeds: Sequence[nn.Module]
+    uniform_model: nn.Module | None
+    seed: int
 
 
 def faithfulness(
