@@ -28,7 +28,9 @@ class LoadedRun(NamedTuple):
     checkpoint: dict[str, Any]
 
 
-def load_run(path: str | Path, *, data: bool = False, trusted: bool = False) -> LoadedRun:
+def load_run(
+    path: str | Path, *, data: bool = False, trusted: bool = False, unnamed: type[Task] | None = None
+) -> LoadedRun:
     """Read a trained task from a run's folder or from a checkpoint alone.
 
     Nothing in the files can run: the checkpoint holds tensors and plain values, and only classes of the registered
@@ -38,6 +40,7 @@ def load_run(path: str | Path, *, data: bool = False, trusted: bool = False) -> 
         path: A run's folder, of which best.ckpt is taken (last.ckpt where there is none), or a checkpoint.
         data: Also build the data module, without setting it up.
         trusted: Build classes of other modules, too: importing them runs their code.
+        unnamed: Class of the task where nothing names it, as in checkpoints that Python wrote before they did.
 
     Raises:
         FileNotFoundError: There is no such file, or no checkpoint in the folder.
@@ -48,6 +51,8 @@ def load_run(path: str | Path, *, data: bool = False, trusted: bool = False) -> 
     config = _config_beside(file)
     options, named = _options(checkpoint, "hyper_parameters")
     name = named or checkpoint.get("task") or _class_in(config, "model")
+    if name is None and unnamed is not None:
+        name = public_path(unnamed)
     task = _build(file, Task, name, options, "task", trusted)
     if not task.is_built and task.known_by_data:
         missing = ", ".join(name for name in task.known_by_data if getattr(task, name) is None)

@@ -14,11 +14,11 @@ from torch.utils.data import Dataset
 
 from core.training import main as command_line
 from core.training import write_text
-from genomics import MotifDetectionTask, MotifDetector, PlantedMotifs, SequenceClassification
+from genomics import MotifDetectionTask, MotifDetector, PlantedMotifsData, SequenceClassificationData
 from genomics.detection import load_detector
 
 ROOT = Path(__file__).resolve().parents[2]
-CLASSES = {"PlantedMotifs": PlantedMotifs, "SequenceClassification": SequenceClassification}
+CLASSES = {cls.__name__: cls for cls in (PlantedMotifsData, SequenceClassificationData)}
 
 
 class Run(NamedTuple):
