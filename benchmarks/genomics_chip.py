@@ -33,7 +33,7 @@ from sklearn.metrics import roc_auc_score
 
 from core import __version__
 from core.training import rewrite, write_text
-from genomics import PlantedMotifs, SequenceClassification
+from genomics import PlantedMotifsData, SequenceClassificationData
 from genomics.detection import kmer_regression, matrix_scan
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -47,20 +47,20 @@ MATRICES = {name: [f"{base}.{k + 1}" for k in range(last)] for name, (base, last
 """All versions of each factor's matrix in JASPAR 2026; validation chooses."""
 ARCHITECTURES: dict[str, tuple[str, dict[str, str]]] = {
     "attention": ("attention, pooling heads", {}),
-    "block": ("the same behind one rotary block", {"architecture_options": "null"}),
-    "cnn": ("CNN, one block", {"architecture": "cnn", "architecture_options": "{depth: 1, hidden: 24}"}),
-    "cnn_two": ("CNN, two blocks", {"architecture": "cnn", "architecture_options": "null"}),
+    "block": ("the same behind one rotary block", {"model_options": "null"}),
+    "cnn": ("CNN, one block", {"model_name": "cnn", "model_options": "{depth: 1, hidden: 24}"}),
+    "cnn_two": ("CNN, two blocks", {"model_name": "cnn", "model_options": "null"}),
 }
 """What is trained: a name, and what changes in the configuration. The CNN with one block has as many parameters as the
 configuration's detector, the one with two (`MotifCNN` with its own sizes) as many as `MotifDetector` with its own."""
 OURS = ("attention", "block")
 
 
-def data_of(factor: str, folder: Path) -> SequenceClassification:
+def data_of(factor: str, folder: Path) -> SequenceClassificationData:
     """The data module of the configuration for one factor, set up."""
     options = yaml.safe_load(CONFIG.read_text("utf-8"))["data"]["init_args"]
     train, test = (str(folder / f"{factor}_{part}.seq.gz") for part in ("train", "test"))
-    data = SequenceClassification(train=train, test=test, motif=MATRICES[factor], **options)
+    data = SequenceClassificationData(train=train, test=test, motif=MATRICES[factor], **options)
     data.setup()
     return data
 
@@ -80,7 +80,7 @@ def train(factor: str, architecture: str, seed: int, folder: Path, out: Path, ex
     return runs.train_once(CONFIG, run_folder(out, factor, architecture, seed), seed, [*options, *extra])
 
 
-def baseline_rows(factor: str, data: SequenceClassification) -> list[Row]:
+def baseline_rows(factor: str, data: SequenceClassificationData) -> list[Row]:
     """k-mer regressions and the matrix."""
     rows = []
     for result in (kmer_regression(data, 4), kmer_regression(data, 6), matrix_scan(data, data.known_motifs())):
@@ -140,7 +140,7 @@ def bootstrap(ours: list[Row], others: list[Row], draws: int = 500) -> tuple[flo
     return float(low), float(high)
 
 
-def overlap_words(factor: str, data: SequenceClassification) -> str:
+def overlap_words(factor: str, data: SequenceClassificationData) -> str:
     """How many test peaks share 24 letters with what was trained and chosen on."""
     target = data.test_set.targets()
     return f"{factor} {int((data.seen(data.test_set) & (target == 1)).sum())} of {int((target == 1).sum())}"
@@ -150,7 +150,7 @@ def make_small(folder: Path) -> None:
     """Files of planted YY1 sites under the name YY1, for --fast."""
     import gzip
 
-    data = PlantedMotifs("MA0095.2", positives=300, sites=(1, 1), val_fraction=0.1, test_fraction=0.2)
+    data = PlantedMotifsData("MA0095.2", positives=300, sites=(1, 1), val_fraction=0.1, test_fraction=0.2)
     data.setup()
     whole = data.whole
     items = {"train": data.plain_train_set.items, "test": data.test_set.items}

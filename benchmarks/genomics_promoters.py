@@ -22,7 +22,7 @@ from detection.rows import judged, model_row, table
 
 from core import __version__
 from core.training import rewrite, write_text
-from genomics import PlantedMotifs, SequenceClassification
+from genomics import PlantedMotifsData, SequenceClassificationData
 from genomics.detection import kmer_regression
 from genomics.sequences import Rules, read_sequences
 
@@ -58,13 +58,13 @@ def parted(path: Path, prefix: str, folder: Path) -> tuple[Path, Path]:
 def train(files: tuple[Path, Path], architecture: str, seed: int, out: Path, extra: list[str]) -> Path:
     """Train by the configuration, unless that was done; answer the run's folder."""
     options = ["--data.positives", str(files[0]), "--data.negatives", str(files[1]), "--data.duplicates", "allow"]
-    options += ["--model.architecture", architecture, "--model.baseline", "false"]
+    options += ["--model.model_name", architecture, "--model.baselines", "[]"]
     return runs.train_once(CONFIG, out / f"{architecture}_seed{seed}", seed, [*options, *extra])
 
 
 def small(folder: Path) -> tuple[Path, Path]:
     """Files of planted sites and of shuffles, for --fast."""
-    data = PlantedMotifs("MA0095.2", positives=200, sites=(1, 1))
+    data = PlantedMotifsData("MA0095.2", positives=200, sites=(1, 1))
     data.setup()
     texts = {1: "", 0: ""}
     for name, letters, label in zip(data.whole.names, data.whole.letters, data.whole.labels, strict=True):
@@ -101,7 +101,7 @@ def main() -> int:
         elif options.file:
             files = parted(options.file, options.positive_ids, out)
         arguments = yaml.safe_load(CONFIG.read_text("utf-8"))["data"]["init_args"]
-        data = SequenceClassification(
+        data = SequenceClassificationData(
             positives=str(files[0]), negatives=str(files[1]), **{**arguments, "duplicates": "allow"}
         )
         data.setup()

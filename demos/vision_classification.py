@@ -26,12 +26,12 @@ import sklearn
 import timm
 import torch
 import yaml
-from lightning.pytorch.callbacks import EMAWeightAveraging
 from matplotlib.colors import PowerNorm
 
 import vision
 from core import __version__
 from core.analysis.figures import new_figure
+from core.training import WeightAverage
 from vision.classification import ranking_scores, support_vector_machine
 from vision.vit import effective_receptive_field, spread
 
@@ -79,7 +79,7 @@ def train(config: dict[str, Any], data: Any, seed: int, epochs: int | None, **ch
         gradient_clip_val=config["trainer"]["gradient_clip_val"],
         accelerator="auto",
         devices=1,
-        callbacks=[EMAWeightAveraging(decay=config["ema"])],
+        callbacks=[WeightAverage(decay=config["ema"])],
         limit_val_batches=0,
         logger=False,
         enable_checkpointing=False,

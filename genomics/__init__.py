@@ -6,6 +6,8 @@ written, scanned for, compared and drawn (`genomics.motifs` and its neighbours),
     attention-suite fit --config configs/genomics/planted.yaml
 """
 
+from importlib import import_module
+
 from attention_suite import check_core
 
 check_core(__name__)
@@ -13,7 +15,15 @@ check_core(__name__)
 from core.extras import MissingExtraError  # noqa: E402
 
 try:
-    from .detection.data import PlantedMotifs, SequenceClassification
+    from .detection.data import (
+        PlantedMotifs,
+        PlantedMotifsData,
+        SequenceArrayData,
+        SequenceBatch,
+        SequenceClassification,
+        SequenceClassificationData,
+        SequenceDataModule,
+    )
     from .detection.task import MotifDetectionTask
     from .detector.cnn import MotifCNN
     from .detector.model import Look, MotifDetector
@@ -31,6 +41,25 @@ try:
 except ModuleNotFoundError as error:
     raise MissingExtraError("genomics", error, "genomics") from error
 
+FORMER_MODULES = {
+    "calling": "genomics.sites.calling",
+    "extract": "genomics.sites.extract",
+    "logos": "genomics.motifs.logos",
+    "motif_compare": "genomics.motifs.comparing",
+    "motif_files": "genomics.motifs.files",
+    "motif_scan": "genomics.motifs.scanning",
+    "mutagenesis": "genomics.sites.mutagenesis",
+    "site_model": "genomics.motifs.site_model",
+}
+"""Former name -> module that is reached by it, as `genomics.motif_scan.scan`."""
+
+
+def __getattr__(name: str) -> object:
+    if name in FORMER_MODULES:
+        return import_module(FORMER_MODULES[name])
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
 __all__ = [
     "HeadMotif",
     "Look",
@@ -40,8 +69,13 @@ __all__ = [
     "MotifDetectionTask",
     "MotifDetector",
     "PlantedMotifs",
+    "PlantedMotifsData",
     "Rules",
+    "SequenceArrayData",
+    "SequenceBatch",
     "SequenceClassification",
+    "SequenceClassificationData",
+    "SequenceDataModule",
     "SequenceRecord",
     "Site",
     "best_scores",

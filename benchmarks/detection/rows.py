@@ -10,7 +10,7 @@ import torch
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from core.training import replacing
-from genomics import MotifDetectionTask, SequenceClassification
+from genomics import MotifDetectionTask, SequenceClassificationData
 from genomics.detection.data import SequenceDataset, collate
 
 
@@ -48,7 +48,7 @@ def scores(task: MotifDetectionTask, part: SequenceDataset) -> np.ndarray:
     return torch.cat(found).numpy()
 
 
-def judged(factor: str, method: str, score: np.ndarray, data: SequenceClassification, **fields: Any) -> Row:
+def judged(factor: str, method: str, score: np.ndarray, data: SequenceClassificationData, **fields: Any) -> Row:
     """A row from the scores of the test part."""
     target = data.test_set.targets()
     kept = ~(data.seen(data.test_set) & (target == 1))
@@ -64,7 +64,7 @@ def judged(factor: str, method: str, score: np.ndarray, data: SequenceClassifica
     )
 
 
-def model_row(path: Path, factor: str, name: str, seed: int, data: SequenceClassification) -> Row:
+def model_row(path: Path, factor: str, name: str, seed: int, data: SequenceClassificationData) -> Row:
     """Score best.ckpt of a run, and keep the scores beside it."""
     task = MotifDetectionTask.load_from_checkpoint(path / "best.ckpt", map_location="cpu", weights_only=True).eval()
     val, test = scores(task, data.val_set), scores(task, data.test_set)

@@ -12,6 +12,7 @@ from .renamed import keep, renamed  # a module and what it holds share their nam
 
 if TYPE_CHECKING:
     from .baselines import BaselineResult, by_name, checked_names
+    from .checkpoint.averaging import WeightAverage
     from .checkpoint.best import Best, EarlyStop
     from .checkpoint.checkpoints import RunCheckpoint, SafeCheckpointIO, check_fits, read_checkpoint
     from .cli import main
@@ -46,6 +47,7 @@ __all__ = [
     "Split",
     "StepOutput",
     "Task",
+    "WeightAverage",
     "by_name",
     "check_fits",
     "checked_names",
@@ -69,6 +71,7 @@ __all__ = [
 
 _HOMES = {
     "baselines": "BaselineResult by_name checked_names",
+    "checkpoint.averaging": "WeightAverage",
     "checkpoint.best": "Best EarlyStop",
     "checkpoint.checkpoints": "RunCheckpoint SafeCheckpointIO check_fits read_checkpoint",
     "cli": "main",

@@ -9,16 +9,15 @@ import lightning as L
 import numpy as np
 import torch
 import yaml
-from lightning.pytorch.callbacks import EMAWeightAveraging
 from torch.utils.data import Dataset
 
+from core.training import WeightAverage, write_text
 from core.training import main as command_line
-from core.training import write_text
-from genomics import MotifDetectionTask, MotifDetector, PlantedMotifs, SequenceClassification
+from genomics import MotifDetectionTask, MotifDetector, PlantedMotifsData, SequenceClassificationData
 from genomics.detection import load_detector
 
 ROOT = Path(__file__).resolve().parents[2]
-CLASSES = {"PlantedMotifs": PlantedMotifs, "SequenceClassification": SequenceClassification}
+CLASSES = {cls.__name__: cls for cls in (PlantedMotifsData, SequenceClassificationData)}
 
 
 class Run(NamedTuple):
@@ -90,7 +89,7 @@ def on_shuffled_labels(config: dict[str, Any], data: Any, seed: int, epochs: int
         gradient_clip_val=options["gradient_clip_val"],
         accelerator="cpu",
         devices=1,
-        callbacks=[EMAWeightAveraging(decay=config["ema"])],
+        callbacks=[WeightAverage(decay=config["ema"])],
         limit_val_batches=0,
         logger=False,
         enable_checkpointing=False,

@@ -1,11 +1,12 @@
 """The simpler methods that every result stands beside: k-mer regression and scanning with a known matrix."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import numpy as np
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import accuracy_score, average_precision_score, roc_auc_score
+
+from core.training import BaselineResult
 
 from ..motifs.matrices import Motif
 from ..motifs.scanning import best_scores
@@ -17,33 +18,26 @@ PENALTIES = (1e-3, 1e-2, 1e-1, 1.0)
 """The values of scikit-learn's C that validation chooses among."""
 
 
-class BaselineResult(NamedTuple):
-    """Scores of a baseline on the test part.
+BASELINES = ("logistic_4mers", "logistic_6mers", "matrix_scan")
+"""What `fit_baselines` can fit."""
 
-    Shapes:
-        score: (n,), larger means more likely to hold a site
-        target: (n,), 1 or 0
-        threshold: a score above it predicts 1; None where the method has none
-        chosen: what validation chose, in words
-        validation: its AUROC on the validation part; nan where there is none
+
+def fit_baselines(data: SequenceDataModule, names: Sequence[str] = BASELINES) -> list[BaselineResult]:
+    """Fit simpler methods on the training part and judge them on the test part; those that the data allow.
+
+    Regressions need a training part, and the scan needs matrices that the data name.
+
+    Args:
+        data: A data module that is set up, with a test part.
+        names: Among `BASELINES`.
     """
-
-    name: str
-    score: np.ndarray
-    target: np.ndarray
-    threshold: float | None
-    chosen: str
-    validation: float
-
-    def metrics(self, stage: str = "test") -> dict[str, float]:
-        """auroc, auprc and, with a threshold, accuracy, under the same names and definitions as the model's."""
-        values = {
-            f"{stage}/auroc": float(roc_auc_score(self.target, self.score)),
-            f"{stage}/auprc": float(average_precision_score(self.target, self.score)),
-        }
-        if self.threshold is not None:
-            values[f"{stage}/accuracy"] = float(accuracy_score(self.target, self.score > self.threshold))
-        return values
+    results = []
+    if data.plain_train_set is not None:
+        results += [kmer_regression(data, k) for k in (4, 6) if f"logistic_{k}mers" in names]
+    motifs = data.known_motifs() if "matrix_scan" in names else []
+    if motifs:
+        results.append(matrix_scan(data, motifs))
+    return results
 
 
 def kmer_regression(data: SequenceDataModule, k: int, shuffles: int = 3) -> BaselineResult:
@@ -78,7 +72,9 @@ def kmer_regression(data: SequenceDataModule, k: int, shuffles: int = 3) -> Base
     score = machines[best].decision_function(kmer_counts(test.letters(), k).log1p())
     chosen = f"C = {penalties[best]:g}"
     validated = float(scores[best]) if scores else np.nan
-    return BaselineResult(f"logistic_{k}mers", score, test.targets(), 0.0, chosen, validated)
+    target, prediction = test.targets(), (score > 0).astype(np.int64)
+    values = {**_ranking(target, score), "accuracy": float(accuracy_score(target, prediction))}
+    return BaselineResult(f"logistic_{k}mers", values, chosen, validated, prediction, score, target)
 
 
 def matrix_scan(data: SequenceDataModule, motifs: Sequence[Motif]) -> BaselineResult:
@@ -106,13 +102,19 @@ def matrix_scan(data: SequenceDataModule, motifs: Sequence[Motif]) -> BaselineRe
         ranks = [float(roc_auc_score(targets, _highest(candidate, letters))) for candidate in candidates]
         best, validated = candidates[int(np.argmax(ranks))], max(ranks)
     chosen = f"{best[0].id} {best[0].name}".strip() if len(best) == 1 else f"the highest of {len(best)} matrices"
-    return BaselineResult("matrix_scan", _highest(best, test.letters()), test.targets(), None, chosen, validated)
+    score, target = _highest(best, test.letters()), test.targets()
+    return BaselineResult("matrix_scan", _ranking(target, score), chosen, validated, score=score, target=target)
+
+
+def _ranking(target: np.ndarray, score: np.ndarray) -> dict[str, float]:
+    """AUROC and AUPRC; a larger score means more likely to hold a site."""
+    return {"auroc": float(roc_auc_score(target, score)), "auprc": float(average_precision_score(target, score))}
 
 
 def _highest(motifs: Sequence[Motif], letters: list[str]) -> np.ndarray:
     """The highest score of any of the motifs; a sequence that cannot be scored comes last."""
     score = np.max([best_scores(motif, letters) for motif in motifs], axis=0)
-    return np.maximum(score, -1e6)
+    return np.asarray(np.maximum(score, -1e6))
 
 
 def _part(part: SequenceDataset | None, name: str) -> SequenceDataset:

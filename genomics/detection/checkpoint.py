@@ -3,7 +3,7 @@
 from os import PathLike, fspath
 from typing import NamedTuple
 
-from core.training.checkpoint import check_fits, read_checkpoint
+from core.training import load_run
 
 from ..detector.model import MotifDetector
 from .task import MotifDetectionTask
@@ -20,28 +20,19 @@ def load_detector(path: str | PathLike[str]) -> Trained:
     """Read a checkpoint; nothing in it can run.
 
     Args:
-        path: best.ckpt or last.ckpt of a run of `MotifDetectionTask` with architecture "attention".
+        path: A run's folder, or best.ckpt or last.ckpt of a run of `MotifDetectionTask` with model_name "attention".
 
     Raises:
         FileNotFoundError: There is no such file.
-        ValueError: It is no checkpoint, or one of another task or architecture.
+        ValueError: It is no checkpoint, or one of another task or model.
     """
-    path = fspath(path)
-    checkpoint = read_checkpoint(path)
-    options = dict(checkpoint.get("hyper_parameters", {}))
-    of = str(options.pop("_class_path", ""))
-    options.pop("_instantiator", None)
-    if of.rpartition(".")[2] not in ("", MotifDetectionTask.__name__):
-        raise ValueError(f"ckpt: expected a checkpoint of MotifDetectionTask, got one of {of}: {path}")
-    try:
-        task = MotifDetectionTask(**options)
-    except TypeError as error:
+    task = load_run(fspath(path), unnamed=MotifDetectionTask).task
+    if not isinstance(task, MotifDetectionTask):
         raise ValueError(
-            f"ckpt: expected a checkpoint of MotifDetectionTask, got one of another task: {path}"
-        ) from error
+            f"path: expected a checkpoint of MotifDetectionTask, got one of {type(task).__name__}: {fspath(path)}"
+        )
     if not isinstance(task.model, MotifDetector):
-        raise ValueError(f"ckpt: expected architecture 'attention', which has heads, got {task.architecture!r}: {path}")
-    check_fits(checkpoint, task, path)
-    task.load_state_dict(checkpoint["state_dict"])
-    length = int(getattr(task, "training_length", 0))
-    return Trained(task.eval().model, length or None)
+        raise ValueError(
+            f"path: expected model_name 'attention', which has heads, got {task.model_name!r}: {fspath(path)}"
+        )
+    return Trained(task.model, int(task.training_length) or None)

@@ -76,7 +76,8 @@ class MotifCNN(nn.Module):
         z = self.norm(z)
         if keep is not None:
             z = z.masked_fill(~keep[:, :, None], -torch.inf)
-        return self.head(z.unflatten(0, (len(x), 2)).amax((1, 2))).squeeze(1)
+        logits: Tensor = self.head(z.unflatten(0, (len(x), 2)).amax((1, 2))).squeeze(1)
+        return logits
 
 
 class ConvolutionBlock(nn.Module):
@@ -95,4 +96,5 @@ class ConvolutionBlock(nn.Module):
     def forward(self, x: Tensor, keep: Tensor | None) -> Tensor:
         """Apply the block."""
         y = zero_rows(self.norm(x), keep)
-        return x + self.contract(nn.functional.gelu(convolve(y, self.convolution)))
+        added: Tensor = self.contract(nn.functional.gelu(convolve(y, self.convolution)))
+        return x + added

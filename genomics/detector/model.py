@@ -155,7 +155,8 @@ class MotifDetector(nn.Module):
             lengths: Bases of each item; None where none is padded.
         """
         z, keep = self.encode(x, lengths)
-        pooled = self._pool(z, keep, need=())
+        query, key, mask = self._pooling(z, keep)
+        pooled = core.attend(query, key, key, mask=mask, backend=self.backend)[:, 0]
         return self.bias + (pooled * self.values).sum((1, 2))
 
     def look(self, x: Tensor, lengths: Tensor | None = None) -> Look:
@@ -166,7 +167,9 @@ class MotifDetector(nn.Module):
             lengths: See `forward`.
         """
         z, keep = self.encode(x, lengths)
-        answer = self._pool(z, keep, need=("weights",))
+        query, key, mask = self._pooling(z, keep)
+        answer = core.attend(query, key, key, mask=mask, backend=self.backend, need=("weights",))
+        assert answer.weights is not None
         attention = answer.weights[:, 0].unflatten(2, (2, x.shape[1])).transpose(1, 2)  # each strand its own way
         value = torch.einsum("bsld,hd->bshl", z.unflatten(1, (2, x.shape[1])), self.values)
         contribution = (attention * value).sum(3)
@@ -190,12 +193,10 @@ class MotifDetector(nn.Module):
         joined = z.reshape(len(x), 2 * x.shape[1], self.features)
         return joined, None if keep is None else keep.reshape(len(x), 2 * x.shape[1])
 
-    def _pool(self, z: Tensor, keep: Tensor | None, need: tuple[str, ...]) -> Tensor | core.AttentionOutput:
-        """Features averaged by each head's attention, (B, H, D); with `need` the whole answer of `attend`."""
+    def _pooling(self, z: Tensor, keep: Tensor | None) -> tuple[Tensor, Tensor, masks.Padding | None]:
+        """Queries, keys (which are the values, too) and mask of the heads' attention to the features."""
         query = self.queries[None, None].expand(len(z), 1, -1, -1)  # the heads are the queries of one key head
-        mask = None if keep is None else masks.Padding(keep)
-        answer = core.attend(query, z[:, None], z[:, None], mask=mask, backend=self.backend, need=need)
-        return answer if need else answer[:, 0]
+        return query, z[:, None], None if keep is None else masks.Padding(keep)
 
     def no_weight_decay(self) -> set[str]:
         """The heads' queries: their length is how sharply they attend."""

@@ -54,7 +54,7 @@ class Match(NamedTuple):
     """
 
     target: Motif
-    index: int
+    index: int  # type: ignore[assignment]  # a column's name, not the method of tuples
     p_value: float
     e_value: float
     q_value: float
@@ -131,18 +131,18 @@ class MotifDatabase:
         matches = []
         for t, motif in enumerate(self.motifs):
             strand, offset = int(chosen[0, t]), int(chosen[1, t])
-            first, last = max(0, -offset), min(len(query), len(motif) - offset)
+            start, end = max(0, -offset), min(len(query), len(motif) - offset)
             target = self._frequencies[t][::-1, ::-1] if strand else self._frequencies[t]
-            r = correlation(query.frequencies[first:last], target[first + offset : last + offset])
+            r = correlation(query.frequencies[start:end], target[start + offset : end + offset])
             expected = float(p[t]) * len(self)
             sign = "-" if strand else "+"
-            matches.append(Match(motif, t, float(p[t]), expected, float(q[t]), offset, sign, last - first, r))
+            matches.append(Match(motif, t, float(p[t]), expected, float(q[t]), offset, sign, end - start, r))
         return sorted(matches, key=lambda match: (match.p_value, -match.correlation, match.index))
 
     def _scores(self, query: Motif) -> _Ints:
         """Steps 0 .. levels of each query column against each database column, both strands; (w, columns)."""
         correlation = np.clip(_unit(query.frequencies) @ self._unit.T, -1, 1)
-        steps = np.rint((correlation + 1) / 2 * self.levels).astype(np.int64)
+        steps: _Ints = np.rint((correlation + 1) / 2 * self.levels).astype(np.int64)
         return steps if self.both_strands else steps[:, : steps.shape[1] // 2]
 
     def _alignments(self, width: int, scores: _Ints, columns: _Ints) -> Iterator[tuple[int, _Ints, _Ints, _Ints]]:
@@ -209,13 +209,15 @@ class _Null:
 
     def median(self, first: _Ints, last: _Ints) -> _Ints:
         """Summed medians of the columns first .. last - 1."""
-        return self._medians[last] - self._medians[first]
+        total: _Ints = self._medians[last] - self._medians[first]
+        return total
 
     def survival(self, first: _Ints, last: _Ints, excess: NDArray[np.float64]) -> NDArray[np.float64]:
         """P(sum - summed medians >= excess)."""
         score = np.rint(excess).astype(np.int64) + self.median(first, last)
         index = np.clip(score, 0, self._length[first, last] - 1)
-        return self._tables[self._start[first, last] + index]
+        chance: NDArray[np.float64] = self._tables[self._start[first, last] + index]
+        return chance
 
 
 def _unit(frequencies: NDArray[np.float64]) -> NDArray[np.float64]:

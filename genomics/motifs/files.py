@@ -13,6 +13,7 @@ import io
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
+from functools import partial
 from os import PathLike, fspath
 from pathlib import Path
 from typing import Literal
@@ -126,7 +127,9 @@ def jaspar(
             if missing:
                 raise ValueError(f"ids: expected matrices of {release}, got {missing}")
     if not found:
-        raise ValueError(f"no matrix in {release} has collection={collection!r} and tax_group={tax_group!r}")
+        raise ValueError(
+            f"collection, tax_group: expected some that {release} has matrices of, got {collection!r} and {tax_group!r}"
+        )
     return [Motif.from_biopython(motif, pseudocount=pseudocount) for motif in found]
 
 
@@ -184,7 +187,7 @@ def _read_meme(path: str | PathLike[str], lines: Lines, pseudocount: float) -> I
                 raise SequenceFileError(path, number, f"expected {width or 'some'} rows, got {len(rows)}")
             id, name = [*title[1], ""][:2]
             fields = {"name": name, "id": id, "background": background, "pseudocount": pseudocount}
-            yield _checked(path, number, lambda r=rows, s=sites, f=fields: Motif.from_probabilities(r, s, **f))
+            yield _checked(path, number, partial(Motif.from_probabilities, rows, sites, **fields))
             title = None
     if title is not None:
         raise SequenceFileError(path, title[0], f"expected a letter-probability matrix for {title[1][0]!r}, got none")
@@ -290,7 +293,8 @@ def _meme(motifs: Sequence[Motif]) -> str:
 def _jaspar(motifs: Sequence[Motif]) -> str:
     from Bio.motifs import jaspar
 
-    return jaspar.write([motif.to_biopython() for motif in motifs], "jaspar")
+    text: str = jaspar.write([motif.to_biopython() for motif in motifs], "jaspar")
+    return text
 
 
 def _transfac(motifs: Sequence[Motif]) -> str:
@@ -302,7 +306,8 @@ def _transfac(motifs: Sequence[Motif]) -> str:
         record = transfac.Motif(alphabet=LETTERS, counts=counts)
         record.update({key: value for key, value in (("AC", motif.id), ("ID", motif.name)) if value})
         records.append(record)
-    return transfac.write(records)
+    text: str = transfac.write(records)
+    return text
 
 
 _READERS = {"meme": _read_meme, "jaspar": _read_jaspar, "transfac": _read_transfac}

@@ -96,7 +96,7 @@ def draw_logo(axes: "Axes", motif: Motif, *, start: int = 0, small_sample: bool 
             height = row[b] * total
             if height > 1e-3:  # thinner than any line
                 outline = outlines[LETTERS[b]]
-                vertices = outline.vertices * [0.94, height] + [start + i + 0.53, bottom]
+                vertices = np.asarray(outline.vertices) * [0.94, height] + [start + i + 0.53, bottom]
                 axes.add_patch(
                     PathPatch(Path(vertices, outline.codes), facecolor=COLOURS[LETTERS[b]], linewidth=0, zorder=2)
                 )

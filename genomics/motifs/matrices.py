@@ -153,19 +153,22 @@ class Motif:
     @property
     def frequencies(self) -> NDArray[np.float64]:
         """The counts over their totals, (L, 4), without pseudocount."""
-        return self.counts / self.counts.sum(1, keepdims=True)
+        shares: NDArray[np.float64] = self.counts / self.counts.sum(1, keepdims=True)
+        return shares
 
     @property
     def probabilities(self) -> NDArray[np.float64]:
         """The frequencies with the pseudocount, (L, 4)."""
         pseudo = self.pseudocount * np.array(self.background)
-        return (self.counts + pseudo) / (self.counts.sum(1, keepdims=True) + self.pseudocount)
+        shares: NDArray[np.float64] = (self.counts + pseudo) / (self.counts.sum(1, keepdims=True) + self.pseudocount)
+        return shares
 
     @property
     def log_odds(self) -> NDArray[np.float64]:
         """log2(probabilities / background) in bits, (L, 4); -inf where a probability is 0."""
         with np.errstate(divide="ignore"):
-            return np.log2(self.probabilities / np.array(self.background))
+            bits: NDArray[np.float64] = np.log2(self.probabilities / np.array(self.background))
+        return bits
 
     @property
     def consensus(self) -> str:
@@ -192,7 +195,7 @@ class Motif:
         bits = np.where(f > 0, f * np.log2(np.where(f > 0, f, 1) / np.array(self.background)), 0).sum(1)
         if small_sample:
             bits = bits - 3 / (2 * np.log(2) * self.counts.sum(1))
-        return np.maximum(bits, 0)
+        return np.asarray(np.maximum(bits, 0))
 
     def reverse_complement(self) -> "Motif":
         """The motif as the other strand shows it, background included."""
@@ -210,7 +213,7 @@ class Motif:
         kept = np.flatnonzero(self.information() >= bits)
         if len(kept) == 0:
             raise ValueError(
-                f"bits: no position of {self!r} has {bits:g} bits, the most is {self.information().max():g}"
+                f"bits: expected at most {self.information().max():g}, the most of a position of {self!r}, got {bits:g}"
             )
         return replace(self, counts=self.counts[kept[0] : kept[-1] + 1])
 

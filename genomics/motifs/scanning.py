@@ -179,8 +179,8 @@ def scan(
     rows = rows[np.lexsort((-rows[:, 2], rows[:, 1], rows[:, 0]))]
     p = distribution._p(rows[:, 3])
     q = _q_of_histogram(rows[:, 3] - distribution.lowest, distribution.survival, count)
-    strand = rows[:, 2].astype(np.int8)
-    return Hits(rows[:, 0], rows[:, 1], strand, rows[:, 3] * step, p, q, len(motif), int(count.sum()))
+    score = np.asarray(rows[:, 3] * step, dtype=np.float64)
+    return Hits(rows[:, 0], rows[:, 1], rows[:, 2].astype(np.int8), score, p, q, len(motif), int(count.sum()))
 
 
 def best_scores(

@@ -111,7 +111,8 @@ class Posterior(NamedTuple):
 
 def stationary(transitions: NDArray[np.float64]) -> NDArray[np.float64]:
     """Frequencies of the letters far from a chain's beginning, (4,) from (4, 4)."""
-    return np.linalg.matrix_power(transitions, 2**10)[0]
+    far: NDArray[np.float64] = np.linalg.matrix_power(transitions, 2**10)[0]
+    return far
 
 
 def background_chain(sequences: Sequence[str], prior: float = 1.0) -> NDArray[np.float64]:
@@ -129,7 +130,8 @@ def background_chain(sequences: Sequence[str], prior: float = 1.0) -> NDArray[np
         codes = letter_codes(sequence)
         np.add.at(counts, (codes[:-1], codes[1:]), 1)
     both = counts[:4, :4] + counts[:4, :4][::-1, ::-1].T + prior
-    return both / both.sum(1, keepdims=True)
+    shares: NDArray[np.float64] = both / both.sum(1, keepdims=True)
+    return shares
 
 
 def posteriors(model: SiteModel, sequences: Sequence[str]) -> Iterator[Posterior]:
@@ -245,4 +247,5 @@ def decode(
 def _log_sum(one: NDArray[np.float64], others: NDArray[np.float64]) -> NDArray[np.float64]:
     """ln(e^one + sum of e^others over their rows): (n,) from (n,) and (k, n)."""
     top = np.maximum(one, others.max(0)) if len(others) else one
-    return top + np.log(np.exp(one - top) + np.exp(others - top).sum(0))
+    total: NDArray[np.float64] = top + np.log(np.exp(one - top) + np.exp(others - top).sum(0))
+    return total

@@ -5,7 +5,7 @@ One letter stands for a set of bases, and a one-hot row holds their probabilitie
 without rare codes use the first five; `PAD` is the token of a place behind the end, whose one-hot row is 0.
 
 Lower case (soft masking) encodes as upper case. What is no IUPAC code of DNA, U and gaps too, is a ValueError: the
-readers (`genomics.readers`) decide what becomes of those.
+readers (`genomics.sequences.readers`) decide what becomes of those.
 """
 
 from collections.abc import Sequence

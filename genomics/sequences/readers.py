@@ -87,7 +87,7 @@ def _fastq(path: str | PathLike[str], rules: Rules, offset: int) -> Iterator[Seq
     with NumberedLines(path) as lines:
         known = dict.fromkeys(range(offset, 127))
         scores = bytes(max(code - offset, 0) for code in range(256))
-        parsed = FastqGeneralIterator(lines)
+        parsed = FastqGeneralIterator(lines)  # type: ignore[arg-type]  # it takes any iterable of lines
         start = 1
         while True:
             try:

@@ -76,7 +76,7 @@ def group_by_chromosome(records: Iterable[SequenceRecord]) -> np.ndarray:
     """Groups by chromosome, numbered in the order of appearance.
 
     Args:
-        records: Records with intervals (`genomics.intervals.read_bed`).
+        records: Records with intervals (`genomics.sequences.read_bed`).
 
     Shapes:
         answer: (n,) int64

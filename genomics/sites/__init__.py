@@ -5,12 +5,13 @@ from .extract import HeadMotif, Recipe, extract_motifs, random_control
 from .extract_report import draw_heads, heads_table, is_found, read_extents, write_heads
 from .genome_scan import cores, judge, scan_fasta
 from .mutagenesis import HeadEffect, mutate_sites, site_profile
-from .peaks import find_peaks
+from .peaks import Extent, find_peaks
 from .records import Agreement, Site, agreement, read_sites, write_sites
 from .refining import Refined, refine
 
 __all__ = [
     "Agreement",
+    "Extent",
     "HeadEffect",
     "HeadMotif",
     "Recipe",

@@ -1,9 +1,9 @@
 """From the heads of a trained detector to motifs: what stands where a head looks, as a matrix.
 
-The windows round a head's peaks of largest weight (`genomics.peaks`), each read on the strand that the head read, are
-counted column by column as they stand: nothing is realigned, and no motif is known to any step before the search in a
-database. A head may stand at a constant distance from its motif, for sites are aligned by the head; the windows have to
-be wide enough for it.
+The windows round a head's peaks of largest weight (`genomics.sites.peaks`), each read on the strand that the head read,
+are counted column by column as they stand: nothing is realigned, and no motif is known to any step before the search in
+a database. A head may stand at a constant distance from its motif, for sites are aligned by the head; the windows have
+to be wide enough for it.
 
 Three controls go the same way. `random_control` draws as many windows from the same sequences at random. The others are
 models, one that was not trained and one trained on shuffled labels, each given to `extract_motifs` like any other.
@@ -34,8 +34,8 @@ class Recipe:
         bits: Flanking columns with less information than this are dropped.
         min_width: Columns that are left all the same, for a search that asks for as many to meet.
         matches: The best ones in the database that are kept.
-        parts: A head may read several motifs: its windows are parted into so many sets at most (`genomics.mixture`),
-            each counted for itself. 1 counts all windows of a head together.
+        parts: A head may read several motifs: its windows are parted into so many sets at most
+            (`genomics.motifs.mixture`), each counted for itself. 1 counts all windows of a head together.
         seed: Of the starts of that mixture.
 
     Raises:

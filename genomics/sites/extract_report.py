@@ -18,11 +18,11 @@ from ..motifs.matrices import Motif
 from ..sequences.records import SequenceFileError
 from ..sequences.text import NumberedLines
 from .extract import HeadMotif
-from .genome_scan import Extent
 from .mutagenesis import HeadEffect
+from .peaks import Extent
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+    from matplotlib.figure import Figure, SubFigure
 
 _COLUMNS = (
     "head", "name", "offset", "width", "sites", "bits",
@@ -190,7 +190,7 @@ def draw_heads(
     return figure
 
 
-def _draw_head(panel, head: HeadMotif, profile: NDArray[np.float64] | None, caption: str | None) -> None:  # noqa: ANN001
+def _draw_head(panel: "SubFigure", head: HeadMotif, profile: NDArray[np.float64] | None, caption: str | None) -> None:
     """Three axes over one scale of positions: the head's logo, the profile, the match's logo."""
     from ..motifs.logos import draw_logo
 

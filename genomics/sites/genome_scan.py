@@ -22,16 +22,8 @@ from core.layers import evaluating
 from core.training import replacing
 
 from ..sequences.fasta_windows import Block, fasta_windows
-from .peaks import device_of, peaks_of, span
+from .peaks import Extent, device_of, peaks_of, span
 from .records import HIGHEST, Site, bed_line, opened
-
-
-class Extent(NamedTuple):
-    """What a head finds from its peak: the motif's name, its offset from the peak and its width in bases."""
-
-    name: str
-    offset: int
-    width: int
 
 
 class Judged(NamedTuple):

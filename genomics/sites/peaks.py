@@ -50,7 +50,8 @@ class Peaks:
     @property
     def heads(self) -> int:
         """H."""
-        return self.position.shape[1]
+        heads: int = self.position.shape[1]
+        return heads
 
 
 class Window(NamedTuple):
@@ -141,6 +142,14 @@ def best_windows(peaks: Peaks, sequences: Sequence[str], head: int, *, flank: in
             Window(i, position, strand, float(weight[i, k]), letters_of(sequences[i], position, strand, flank))
         )
     return windows
+
+
+class Extent(NamedTuple):
+    """What a head finds from its peak: the motif's name, its offset from the peak and its width in bases."""
+
+    name: str
+    offset: int
+    width: int
 
 
 def span(position: int, strand: int, offset: int, width: int) -> tuple[int, int]:

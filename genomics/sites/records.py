@@ -1,8 +1,8 @@
 """Sites in sequences, BED files of them, and how well one set of sites agrees with another.
 
 BED counts from 0, half-open, on the given strand whatever the strand of the site, and its score is a whole number from
-0 to 1000. What is written here is BED 6, which `read_sites` reads back as it was; `genomics.intervals` reads BED files
-of others.
+0 to 1000. What is written here is BED 6, which `read_sites` reads back as it was; `genomics.sequences.read_bed` reads
+BED files of others.
 """
 
 import gzip

@@ -20,9 +20,9 @@ def checkpoint(path, hide=(), **options):
 
     Feature 0 is the filter's answer; the encoder is empty, so that the norm alone stands between it and the heads.
     """
-    options = {"architecture_options": {"features": 16, "filters": 4, "width": 9, "depth": 0, "heads": 2}, **options}
+    options = {"model_options": {"features": 16, "filters": 4, "width": 9, "depth": 0, "heads": 2}, **options}
     task = MotifDetectionTask(**options)
-    if task.architecture == "attention" and "features" in options["architecture_options"]:
+    if task.model_name == "attention" and "features" in options["model_options"]:
         model = task.model
         with torch.no_grad():
             for parameter in model.parameters():
@@ -39,7 +39,7 @@ def checkpoint(path, hide=(), **options):
     torch.save(
         {
             "state_dict": {k: v for k, v in task.state_dict().items() if k not in hide},
-            "hyper_parameters": {**dict(task.hparams), "_class_path": "genomics.detection.MotifDetectionTask"},
+            "hyper_parameters": {**dict(task.hparams), "_class_path": "genomics.MotifDetectionTask"},
             "pytorch-lightning_version": "2.6.4",
         },
         path,
@@ -94,19 +94,19 @@ def test_errors_are_one_line(folder, capsys):
     ckpt, genome = str(folder / "model.ckpt"), str(folder / "genome.fa")
     (folder / "broken.ckpt").write_text("no")
     (folder / "rna.fa").write_text(">x\nACGU\n")
-    cnn = checkpoint(folder / "cnn.ckpt", architecture="cnn", architecture_options={})
+    cnn = checkpoint(folder / "cnn.ckpt", model_name="cnn", model_options={})
     torch.save({"state_dict": {}, "hyper_parameters": {"_class_path": "vision.Other"}}, folder / "other.ckpt")
     less = checkpoint(folder / "less.ckpt", hide=("model.bias",))
     for genome_, ckpt_, more, message in (
         (str(folder / "none.fa"), ckpt, [], "genome: expected a file, got"),
         (genome, str(folder / "none.ckpt"), [], "expected a checkpoint file"),
         (genome, str(folder / "broken.ckpt"), [], "damaged or no checkpoint"),
-        (genome, str(cnn), [], "expected architecture 'attention', which has heads, got 'cnn'"),
+        (genome, str(cnn), [], "expected model_name 'attention', which has heads, got 'cnn'"),
         (
             genome,
             str(folder / "other.ckpt"),
             [],
-            "expected a checkpoint of MotifDetectionTask, got one of vision.Other",
+            "path: expected a task of a registered domain, got vision.Other",
         ),
         (genome, str(less), [], "model.bias is missing in the checkpoint"),
         (genome, ckpt, [], "--window: expected the length of the training sequences"),
@@ -144,3 +144,15 @@ def test_a_checkpoint_of_training_loads(tmp_path):
     task = MotifDetectionTask.load_from_checkpoint(path, map_location="cpu", weights_only=True).eval()
     x = torch.eye(4)[torch.randint(0, 4, (3, 80), generator=torch.Generator().manual_seed(0))]
     torch.testing.assert_close(model(x), task(x))
+
+
+def test_a_detector_comes_from_its_run_or_a_checkpoint_that_names_no_class(folder, tmp_path):
+    held = torch.load(folder / "model.ckpt", weights_only=True)
+    del held["hyper_parameters"]["_class_path"]
+    held["state_dict"]["training_length"] = torch.tensor(60)
+    torch.save(held, tmp_path / "best.ckpt")
+    for path in (tmp_path, tmp_path / "best.ckpt", str(tmp_path / "best.ckpt")):
+        model, length = load_detector(path)
+        assert length == 60 and torch.equal(model.queries, held["state_dict"]["model.queries"])
+    with pytest.raises(ValueError, match="path: expected a checkpoint of MotifDetectionTask, got one of EventClass"):
+        load_detector("tests/checkpoints/timeseries.pt")

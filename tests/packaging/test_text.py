@@ -55,6 +55,9 @@ def test_links_within_the_project_lead_somewhere(page):
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if "```python" in page.read_text("utf-8")], ids=name)
+@pytest.mark.filterwarnings("ignore:.*LeafSpec.*:FutureWarning")  # of lightning 2.6 with torch 2.14
+@pytest.mark.filterwarnings("ignore:The '.*' does not have many workers")
+@pytest.mark.filterwarnings("ignore:The number of training batches")
 def test_python_in_a_page_runs(page, capsys):
     """The blocks of a page are one program; they hold assertions of their own."""
     text = page.read_text("utf-8")

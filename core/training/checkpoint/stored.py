@@ -103,7 +103,7 @@ def settle_names(used: Any, task: type, arguments: list[str]) -> None:
     typed = set(_typed(arguments))
     for old, new in dict(getattr(task, "former_options", {})).items():
         unset = {new: None, old: _default(task, old)}
-        given = [name for name in unset if used.get(name, unset[name]) != unset[name]]
+        given = [name for name in unset if name in typed or used.get(name, unset[name]) != unset[name]]
         if len(given) == 2 and len(typed & set(given)) == 1:
             (other,) = set(given) - typed
             used[other] = unset[other]

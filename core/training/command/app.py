@@ -11,12 +11,12 @@ from argparse import ArgumentError
 from pathlib import Path
 from typing import Any
 
-from lightning.pytorch.callbacks import EMAWeightAveraging
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from attention_suite import FAILED, INTERRUPTED, PREFIX, TERMINATED, USAGE, CommandError
 
+from ..checkpoint.averaging import WeightAverage
 from ..checkpoint.best import EarlyStop
 from ..checkpoint.checkpoints import RunCheckpoint, SafeCheckpointIO, check_fits, read_checkpoint
 from ..checkpoint.stored import Stored, settle_names
@@ -106,7 +106,7 @@ class SuiteCLI(LightningCLI):
         callbacks: list[Any] = [folder]
         if self.subcommand == "fit":
             if options["ema"] is not None:
-                callbacks.append(EMAWeightAveraging(decay=options["ema"]))
+                callbacks.append(WeightAverage(options["ema"]))
             if options["early_stopping"] is not None:
                 callbacks.append(EarlyStop(options["early_stopping"]))
             if trainer["enable_checkpointing"] is not False and not trainer["fast_dev_run"]:

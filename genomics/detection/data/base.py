@@ -1,13 +1,13 @@
 """What data modules of sequences share: parts, shuffled negatives, names, and what baselines train on."""
 
-from abc import ABC, abstractmethod
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 
-from core.training import DataModule
+from core.training import LoadedDataModule, Split
 
+from ...motifs.lookup import find_motifs
 from ...motifs.matrices import Motif
 from ...sequences.splits import shares_kmer
 from .batch import FreshShuffles, SequenceDataset, Sequences, collate, fixed_shuffles
@@ -21,32 +21,32 @@ class Loaded(NamedTuple):
         whole: every sequence; without negatives (label 0) shuffles take their place
         test: numbers of the sequences that are for the test; None draws a part
         val: the same for validation
+        train: the same for training; None takes what is in no other part
     """
 
     whole: Sequences
     test: np.ndarray | None = None
     val: np.ndarray | None = None
+    train: np.ndarray | None = None
 
 
-class SequenceDataModule(DataModule, ABC):
+class SequenceDataModule(LoadedDataModule[Loaded]):
     """Sequences with a site (1) and without (0), split by groups, with shuffles where negatives are missing.
 
     A part without negatives gets `ratio` dinucleotide shuffles of each of its positives: fixed ones for validation and
     test, and new ones in every epoch of training (`fresh`), which are the same in every run with this seed. The split
     depends on the sequences and `split_seed` alone, and no group is parted.
 
+    A subclass writes `load`.
+
     Args:
-        batch_size: Sequences per process and step.
-        num_workers: Processes that read and shuffle.
-        seed: Of the order and of the fresh shuffles.
-        drop_last: Leave out the incomplete last batch of an epoch.
-        val_fraction: Part of the sequences (without those given for the test) for validation; 0 for none.
-        test_fraction: Part for the test, where none is given; 0 for none.
-        split_seed: Of the split and of the fixed shuffles.
+        test_fraction: Part of the sequences for the test, where none is given; 0 for none.
         ratio: Shuffles per positive.
         fresh: Draw the training part's shuffles anew in every epoch.
         motif: For the baseline that scans with known matrices, and for nothing else: a motif file, a JASPAR id
             (MA0095.2), or a list of ids. Of several the baseline takes the best on the validation part.
+        options: Of `core.training.LoadedDataModule`; `seed` is also that of the fresh shuffles, `split_seed` that of
+            the fixed ones.
 
     Raises:
         ValueError: A number is out of range.
@@ -54,21 +54,15 @@ class SequenceDataModule(DataModule, ABC):
 
     def __init__(
         self,
-        batch_size: int = 64,
-        num_workers: int = 0,
-        seed: int = 0,
-        drop_last: bool = True,
-        val_fraction: float = 0.1,
         test_fraction: float = 0.1,
-        split_seed: int = 0,
         ratio: int = 1,
         fresh: bool = True,
         motif: str | list[str] | None = None,
+        **options: Any,
     ) -> None:
-        super().__init__(batch_size=batch_size, num_workers=num_workers, seed=seed, drop_last=drop_last)
+        super().__init__(test_fraction=test_fraction, **options)
         if ratio < 1:
             raise ValueError(f"ratio: expected at least 1 shuffle per positive, got {ratio}")
-        self.val_fraction, self.test_fraction, self.split_seed = val_fraction, test_fraction, split_seed
         self.ratio, self.fresh, self.motif = ratio, fresh, motif
         self.collate = collate
         self.whole: Sequences | None = None
@@ -77,21 +71,13 @@ class SequenceDataModule(DataModule, ABC):
         self.val_set: SequenceDataset | None = None
         self.test_set: SequenceDataset | None = None
 
-    @abstractmethod
-    def load(self) -> Loaded:
-        """Read or make the labelled sequences; every data module says how."""
-
-    def setup(self, stage: str | None = None) -> None:
-        """Read, split, draw what is fixed, and let the task look at the data."""
-        if self.whole is None:
-            self._arrange(self.load())
-        self.introduce()
-
-    def _arrange(self, loaded: Loaded) -> None:
+    def arrange(self, loaded: Loaded, stage: str | None) -> None:
         """Draw the parts and the shuffles that are missing."""
-        pool, test, val = np.arange(len(loaded.whole.labels)), loaded.test, loaded.val
-        given = [part for part in (test, val) if part is not None]
-        pool = np.setdiff1d(pool, np.concatenate(given)) if given else pool
+        pool, test, val = loaded.train, loaded.test, loaded.val
+        if pool is None:
+            pool = np.arange(len(loaded.whole.labels))
+            given = [part for part in (test, val) if part is not None]
+            pool = np.setdiff1d(pool, np.concatenate(given)) if given else pool
         generator = np.random.default_rng(self.split_seed)
         groups, labels = loaded.whole.groups, loaded.whole.labels
         val_fraction = self.val_fraction
@@ -115,6 +101,7 @@ class SequenceDataModule(DataModule, ABC):
                 part = complete.with_shuffles(part, self.ratio, seed=self.split_seed * 3 + number)
             parts.append(part)
         self.whole = complete.sequences()
+        self.split = Split(parts[0], parts[1], parts[2], groups=self.whole.groups)
         train, self.val_set, self.test_set = (
             SequenceDataset(self.whole, part) if len(part) else None for part in parts
         )
@@ -123,13 +110,26 @@ class SequenceDataModule(DataModule, ABC):
         if self.shuffled_train and self.fresh:
             self.train_set = FreshShuffles(SequenceDataset(self.whole, pool), self.ratio)
 
+    def sequences(self) -> Sequences:
+        """All of them, the fixed shuffles included: what the numbers of batches mean.
+
+        Raises:
+            RuntimeError: Nothing was loaded yet.
+        """
+        self.ready()
+        assert self.whole is not None
+        return self.whole
+
     def names_of(self, index: torch.Tensor) -> list[str]:
         """Identifiers of sequences, by their numbers."""
-        return [self._ready().names[int(item)] for item in index]
+        names = self.sequences().names
+        return [names[int(item)] for item in index]
 
     def describe_split(self) -> str:
-        """The parts in words."""
-        self._ready()
+        """The parts in words; "" where everything is to be predicted."""
+        self.ready()
+        if self.split is None or not any(len(part) for part in self.split):
+            return ""
         words = []
         for name, part in (("train", self.plain_train_set), ("val", self.val_set), ("test", self.test_set)):
             targets = np.empty(0) if part is None else part.targets()
@@ -156,14 +156,7 @@ class SequenceDataModule(DataModule, ABC):
 
     def known_motifs(self) -> list[Motif]:
         """The matrices that `motif` names."""
-        from ...motifs.lookup import find_motifs
-
         return [] if self.motif is None else find_motifs(self.motif)
-
-    def _ready(self) -> Sequences:
-        if self.whole is None:
-            raise RuntimeError(f"{type(self).__name__}: call setup() first")
-        return self.whole
 
 
 class _Growing:

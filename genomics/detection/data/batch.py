@@ -24,7 +24,7 @@ class SequenceBatch(NamedTuple):
     x: torch.Tensor
     lengths: torch.Tensor
     label: torch.Tensor
-    index: torch.Tensor
+    index: torch.Tensor  # type: ignore[assignment]  # a field, not the method of tuples
 
 
 class Item(NamedTuple):
@@ -32,7 +32,7 @@ class Item(NamedTuple):
 
     sequence: str
     label: int
-    index: int
+    index: int  # type: ignore[assignment]  # a field, not the method of tuples
 
 
 class Sequences(NamedTuple):
@@ -138,7 +138,7 @@ def collate(
 
     Args:
         items: At least one.
-        ambiguous: See `genomics.alphabet.one_hot`.
+        ambiguous: See `genomics.sequences.one_hot`.
     """
     encoded = encode([item.sequence for item in items], mixed="pad", ambiguous=ambiguous)
     label, index = (torch.tensor([item[k] for item in items], dtype=torch.int64) for k in (1, 2))

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -24,7 +24,7 @@ class _Pool:
     labels: list[int]
 
 
-class SequenceClassification(SequenceDataModule):
+class SequenceClassificationData(SequenceDataModule):
     """Any sequence files: positives, and negatives from a file or as dinucleotide shuffles of the positives.
 
     FASTA, FASTQ, GenBank and DeepBind's .seq, plain or gzip, recognised by content; with `genome`, BED files of
@@ -105,9 +105,10 @@ class SequenceClassification(SequenceDataModule):
             "genome": genome,
         }
         self.paths = {name: Path(path).expanduser() for name, path in names.items() if path is not None}
-        self.first, self.length, self.split, self.split_k = first, length, split, split_k
+        self.first, self.length, self.split_by, self.split_k = first, length, split, split_k
         self.val_chromosomes, self.test_chromosomes = val_chromosomes, test_chromosomes
-        self.rules = Rules(uracil=uracil, gaps=gaps, empty=empty, duplicates=duplicates)
+        choices: dict[str, Any] = {"uracil": uracil, "gaps": gaps, "empty": empty, "duplicates": duplicates}
+        self.rules = Rules(**choices)
         self._predicted: Sequences | None = None
 
     def setup(self, stage: str | None = None) -> None:
@@ -172,9 +173,13 @@ class SequenceClassification(SequenceDataModule):
             return [self._predicted.names[int(item)] for item in index]
         return super().names_of(index)
 
+    def describe_split(self) -> str:
+        """The parts in words; "" where a file was read for prediction alone."""
+        return "" if self.loaded is None and self._predicted is not None else super().describe_split()
+
     def split_words(self) -> str:
         """By what the parts are kept apart."""
-        if self.split == "chromosome":
+        if self.split_by == "chromosome":
             return "split by chromosome"
         return f"no {self.split_k} letters in a row in two drawn parts"
 
@@ -200,7 +205,7 @@ class SequenceClassification(SequenceDataModule):
         return [record.id for record in records], letters
 
     def _groups(self, records: list[SequenceRecord]) -> np.ndarray:
-        if self.split == "chromosome":
+        if self.split_by == "chromosome":
             return group_by_chromosome(records)
         return group_by_shared_kmers(self._columns(records)[1], self.split_k)
 
@@ -221,3 +226,9 @@ def _of_chromosomes(records: list[SequenceRecord], names: list[str], option: str
     if missing:
         raise ValueError(f"{option}: expected chromosomes of the training files, got {', '.join(missing)}")
     return np.flatnonzero(np.isin(found, names))
+
+
+class SequenceClassification(SequenceClassificationData):
+    """Former name of `SequenceClassificationData`."""
+
+    former: ClassVar[bool] = True

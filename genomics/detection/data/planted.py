@@ -1,6 +1,6 @@
 """Real motifs planted in random background: data whose truth is known."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -19,12 +19,12 @@ DEFAULT_MOTIFS = (
 """JASPAR's CTCF, YY1, USF2, TEAD4, ZNF143, NFYA, REST, GABPA, SPI1 and FOS::JUN."""
 
 
-class PlantedMotifs(SequenceDataModule):
+class PlantedMotifsData(SequenceDataModule):
     """Random sequences with sites of known motifs, and dinucleotide shuffles of them as negatives.
 
     The motifs are ten matrices of JASPAR (extra `data`), or those that you name; all of them are used, each positive
     has sites of some. Which letters are sites is kept in `truth` for the comparison with what was found (nCC), and
-    enters nothing else. See `genomics.data.planting` for the background and the sites.
+    enters nothing else. See `genomics.detection.data.planting` for the background and the sites.
 
     Args:
         motifs: A motif file, one JASPAR id, or a list of ids; None takes `DEFAULT_MOTIFS`.
@@ -102,12 +102,12 @@ class PlantedMotifs(SequenceDataModule):
         Args:
             index: Number in `whole`, as batches have it.
         """
-        self._ready()
+        self.ready()
         return self._by_sequence.get(index, [])
 
     def fingerprint(self) -> str:
         """A hash of all positives."""
-        letters = "".join(self._ready().letters[: self.positives])
+        letters = "".join(self.ready().whole.letters)
         return hash_arrays(np.frombuffer(letters.encode("ascii"), dtype=np.uint8))
 
     def split_words(self) -> str:
@@ -116,5 +116,11 @@ class PlantedMotifs(SequenceDataModule):
 
     def known_motifs(self) -> list[Motif]:
         """What was planted, unless `motif` names others."""
-        self._ready()
+        self.ready()
         return super().known_motifs() or list(self.planted or [])
+
+
+class PlantedMotifs(PlantedMotifsData):
+    """Former name of `PlantedMotifsData`."""
+
+    former: ClassVar[bool] = True

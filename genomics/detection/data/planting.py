@@ -67,7 +67,8 @@ def transition_matrix(gc: float = 0.42, cpg: float = 0.25) -> NDArray[np.float64
         joint = joint * (letters / joint.sum(0))[None, :]
         if np.abs(joint - before).max() < 1e-15:
             break
-    return joint / joint.sum(1, keepdims=True)
+    rows: NDArray[np.float64] = joint / joint.sum(1, keepdims=True)
+    return rows
 
 
 def background(count: int, length: int, transitions: NDArray[np.float64], generator: np.random.Generator) -> list[str]:

@@ -9,8 +9,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 
 from core.training.cli import main
-from genomics import MotifDetectionTask, PlantedMotifs, SequenceClassification, best_scores
-from genomics.detection.baselines import kmer_regression, matrix_scan
+from genomics import MotifDetectionTask, PlantedMotifsData, SequenceClassificationData, best_scores
+from genomics.detection.baselines import fit_baselines, kmer_regression, matrix_scan
 from genomics.detection.data.batch import Item, collate
 from genomics.detection.task import overlap
 from genomics.detector.model import top_site
@@ -31,7 +31,7 @@ TINY = {"features": 8, "filters": 8, "width": 13, "depth": 1, "encoder_heads": 2
 
 def task(**options):
     torch.manual_seed(0)
-    return MotifDetectionTask(**{"architecture_options": TINY, **options})
+    return MotifDetectionTask(**{"model_options": TINY, **options})
 
 
 def batch(labels=(1, 0, 0), lengths=(20, 20, 15)):
@@ -95,13 +95,13 @@ def test_the_penalty_adds_to_the_training_loss_alone():
 def test_balanced_weights_and_the_length_come_from_the_training_part(tmp_path):
     a = write_fasta(tmp_path / "a.fa", with_site(random_sequences(20, 30)), "a")
     b = write_fasta(tmp_path / "b.fa", random_sequences(60, 25, seed=3), "b")
-    data = SequenceClassification(
+    data = SequenceClassificationData(
         positives=str(a), negatives=str(b), batch_size=16, val_fraction=0.1, test_fraction=0.1
     )
     model = task(positive_weight="balanced")
     trainer(tmp_path, max_epochs=1, limit_train_batches=1, limit_val_batches=1, num_sanity_val_steps=0).fit(model, data)
     assert model.class_weight.tolist() == [1.0, 3.0] and int(model.training_length) == 30
-    shuffles = SequenceClassification(train=str(a), ratio=2, val_fraction=0.1, test_fraction=0.1)
+    shuffles = SequenceClassificationData(train=str(a), ratio=2, val_fraction=0.1, test_fraction=0.1)
     trainer(tmp_path, max_epochs=1, limit_train_batches=1, limit_val_batches=0).fit(model, shuffles)
     assert model.class_weight.tolist() == [1.0, 2.0]
 
@@ -114,8 +114,8 @@ def test_it_learns_a_site(tmp_path, architecture):
     options = {"depth": 0, "filters": 32} if architecture == "attention" else {"hidden": 8}
     kept = {k: v for k, v in TINY.items() if architecture == "attention" or k not in ("encoder_heads", "heads")}
     L.seed_everything(0, verbose=False)
-    model = MotifDetectionTask(architecture, kept | options, lr=0.02 if "depth" in options else 0.01, baseline=False)
-    data = SequenceClassification(train=str(train), test=str(test), batch_size=10)
+    model = MotifDetectionTask(architecture, kept | options, lr=0.02 if "depth" in options else 0.01, baselines=[])
+    data = SequenceClassificationData(train=str(train), test=str(test), batch_size=10)
     fitted = trainer(tmp_path, max_epochs=6)
     fitted.fit(model, data)
     (result,) = fitted.test(model, data, verbose=False)
@@ -136,7 +136,7 @@ def files(tmp_path):
 
 
 def test_the_kmer_baseline_is_scikit_learns_regression(files):
-    data = SequenceClassification(train=files[0], test=files[1], fresh=False)
+    data = SequenceClassificationData(train=files[0], test=files[1], fresh=False)
     data.setup()
     result = kmer_regression(data, 4, shuffles=1)
     train, test = data.plain_train_set, data.test_set
@@ -156,7 +156,8 @@ def test_the_kmer_baseline_is_scikit_learns_regression(files):
 def test_given_negatives_are_what_the_regression_trains_on(tmp_path):
     a = write_fasta(tmp_path / "a.fa", ["A" * 30] * 20, "a")
     b = write_fasta(tmp_path / "b.fa", ["C" * 30] * 20, "b")
-    data = SequenceClassification(positives=str(a), negatives=str(b), split_k=32, val_fraction=0.0, test_fraction=0.0)
+    nothing_drawn = {"val_fraction": 0.0, "test_fraction": 0.0}
+    data = SequenceClassificationData(positives=str(a), negatives=str(b), split_k=32, **nothing_drawn)
     data.setup()
     data.test_set = data.plain_train_set
     result = kmer_regression(data, 4)
@@ -167,7 +168,7 @@ def test_given_negatives_are_what_the_regression_trains_on(tmp_path):
 
 
 def test_the_matrix_is_chosen_on_validation(files):
-    data = SequenceClassification(train=files[0], test=files[1])
+    data = SequenceClassificationData(train=files[0], test=files[1])
     data.setup()
     right, wrong = Motif.from_sites([SITE], id="right"), Motif.from_sites(["GGGGGGGG"], id="wrong")
     result = matrix_scan(data, [wrong, right])
@@ -185,9 +186,9 @@ def config(tmp_path, **model):
         "seed_everything": 0,
         "model": {
             "class_path": "MotifDetectionTask",
-            "init_args": {"architecture_options": TINY, "lr": 0.01, **model},
+            "init_args": {"model_options": TINY, "lr": 0.01, **model},
         },
-        "data": {"class_path": "SequenceClassification", "init_args": {"batch_size": 16}},
+        "data": {"class_path": "SequenceClassificationData", "init_args": {"batch_size": 16}},
         "trainer": {"max_epochs": 2, "accelerator": "cpu", "devices": 1, "enable_progress_bar": False},
     }
     path = tmp_path / "run.yaml"
@@ -228,7 +229,7 @@ def test_from_files_to_table(tmp_path, files, capsys):
 
 
 def test_the_network_predicts_without_sites(tmp_path, files):
-    options = config(tmp_path, architecture="cnn", architecture_options={"features": 8, "filters": 8, "hidden": 8})
+    options = config(tmp_path, model_name="cnn", model_options={"features": 8, "filters": 8, "hidden": 8})
     paths = ["--data.train", files[0], "--data.test", files[1]]
     main(["fit", *options, *paths, "--trainer.max_epochs", "1"])
     best = ["--ckpt_path", str(tmp_path / "runs" / "run" / "version_0" / "best.ckpt")]
@@ -239,14 +240,15 @@ def test_the_network_predicts_without_sites(tmp_path, files):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"architecture": "x"}, "architecture: expected one of"),
-        ({"architecture_options": {"layers": 3}}, "architecture_options: .*layers"),
-        ({"architecture_options": {"width": 4}}, "width"),
+        ({"model_name": "x"}, "model_name: expected one of"),
+        ({"model_options": {"layers": 3}}, "model_options: expected options of MotifDetector, got .*layers"),
+        ({"model_options": {"width": 4}}, "width"),
         ({"label_smoothing": 1.0}, "label_smoothing"),
         ({"positive_weight": "x"}, "positive_weight"),
         ({"positive_weight": 0.0}, "positive_weight"),
         ({"diversity": -1.0}, "diversity"),
-        ({"diversity": 1.0, "architecture": "cnn", "architecture_options": {}}, "diversity"),
+        ({"diversity": 1.0, "model_name": "cnn", "model_options": {}}, "diversity"),
+        ({"baselines": ["x"]}, "baselines: expected names among logistic_4mers"),
     ],
 )
 def test_options_that_do_not_fit(options, message):
@@ -262,6 +264,33 @@ def test_one_clear_message(tmp_path, capsys):
 
 
 def test_options_are_primitives():
-    for made in (task(), SequenceClassification(train="a.fa"), PlantedMotifs()):
+    for made in (task(), SequenceClassificationData(train="a.fa"), PlantedMotifsData()):
         for value in made.hparams.values():
             assert isinstance(value, (int, float, str, bool, list, tuple, dict, type(None)))
+
+
+@pytest.mark.filterwarnings("ignore:.*does not have many workers")
+def test_a_loader_of_ones_own(tmp_path):
+    b = batch(labels=(1, 0, 1, 0), lengths=(20, 20, 15, 20))
+    model = task()
+    before = model.model.values.detach().clone()
+    fitted = trainer(tmp_path, max_epochs=1)
+    one, two = (torch.utils.data.DataLoader([b] * count, batch_size=None) for count in (1, 2))
+    fitted.fit(model, two, one)
+    assert not torch.equal(before, model.model.values) and int(model.training_length) == 0
+    (table,) = fitted.predict(model, one)
+    assert table["id"] == ["0", "1", "2", "3"] and table["probability"].shape == (4,)
+    assert model.baselines("test") == {}
+    expected = r"batch: MotifDetectionTask expected SequenceBatch\(x, lengths, label, index\), got list; genomics\.Seq"
+    with pytest.raises(TypeError, match=expected):
+        trainer(tmp_path, max_epochs=1).fit(task(), torch.utils.data.DataLoader([[b.x, b.label]], batch_size=None), one)
+    with pytest.raises(ValueError, match="positive_weight: expected a number without a SequenceDataModule"):
+        trainer(tmp_path, max_epochs=1).fit(task(positive_weight="balanced"), two, one)
+
+
+def test_baselines_are_chosen_by_name(files):
+    data = SequenceClassificationData(train=files[0], test=files[1])
+    data.setup()
+    (one,) = fit_baselines(data, ["logistic_6mers", "matrix_scan"])  # the data name no matrix
+    assert one.name == "logistic_6mers" and one.metrics() == kmer_regression(data, 6).metrics()
+    assert fit_baselines(data, []) == []

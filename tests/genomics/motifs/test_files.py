@@ -199,7 +199,7 @@ def test_jaspar():
         jaspar(ids=["MA0095.2", "MA9999.1"])
     with pytest.raises(ValueError, match=r"release: expected one of .*JASPAR2026.*, got 'JASPAR1999'"):
         jaspar(release="JASPAR1999")
-    with pytest.raises(ValueError, match=r"no matrix in JASPAR2026 has collection='CORE' and tax_group='dragons'"):
+    with pytest.raises(ValueError, match=r"tax_group: expected some that JASPAR2026 has .* got 'CORE' and 'dragons'"):
         jaspar(tax_group="dragons")
 
 

@@ -67,7 +67,7 @@ def test_trim_keeps_what_stands_between():
     motif = Motif([flat, weak, strong, flat, strong, weak, flat])
     assert motif.trim(0.3).counts.tolist() == [strong, flat, strong]
     assert motif.trim(0.01).counts.tolist() == [weak, strong, flat, strong, weak]
-    with pytest.raises(ValueError, match=r"no position of .* has 0\.3 bits"):
+    with pytest.raises(ValueError, match=r"bits: expected at most 0, the most of a position of .*, got 0\.3"):
         Motif([flat, flat]).trim(0.3)
 
 

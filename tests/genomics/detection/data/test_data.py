@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from genomics.detection.data import PlantedMotifs, SequenceClassification
+from genomics.detection.data import PlantedMotifsData, SequenceClassificationData
 from genomics.detection.data.batch import FreshShuffles, Item, SequenceDataset, Sequences, collate, fixed_shuffles
 from genomics.detection.data.split import draw_groups
 from genomics.motifs.files import write_motifs
@@ -54,7 +54,7 @@ def test_fixed_shuffles_keep_dinucleotides_and_depend_on_place_and_seed():
 
 
 def test_positives_against_shuffles(peaks, labelled):
-    data = ready(SequenceClassification(train=str(peaks), test=str(labelled), val_fraction=0.2))
+    data = ready(SequenceClassificationData(train=str(peaks), test=str(labelled), val_fraction=0.2))
     assert data.describe_split() == (
         "positives + negatives: train 48 + 48, val 12 + 12, test 10 + 10; "
         "no 24 letters in a row in two drawn parts, seed 0 (new shuffles in every epoch)"
@@ -67,9 +67,9 @@ def test_positives_against_shuffles(peaks, labelled):
     assert names[1] == f"{names[0]}/shuffle0" and names[0].startswith("peak")
     assert data.names_of(torch.from_numpy(data.test_set.items[:1])) == ["peak0"]
     assert data.fingerprint().startswith("sha256:") and data.licence and data.source
-    again = ready(SequenceClassification(train=str(peaks), test=str(labelled), val_fraction=0.2, seed=4))
+    again = ready(SequenceClassificationData(train=str(peaks), test=str(labelled), val_fraction=0.2, seed=4))
     assert again.whole.letters == data.whole.letters and np.array_equal(again.val_set.items, val.items)
-    other = ready(SequenceClassification(train=str(peaks), test=str(labelled), val_fraction=0.2, split_seed=1))
+    other = ready(SequenceClassificationData(train=str(peaks), test=str(labelled), val_fraction=0.2, split_seed=1))
     assert other.val_set.letters() != val.letters()
 
 
@@ -87,7 +87,7 @@ def epoch(data, number=0):
 def test_every_epoch_has_its_own_shuffles_whatever_the_batches(peaks, workers):
     first, second = (
         ready(
-            SequenceClassification(
+            SequenceClassificationData(
                 train=str(peaks),
                 batch_size=size,
                 drop_last=False,
@@ -106,25 +106,19 @@ def test_every_epoch_has_its_own_shuffles_whatever_the_batches(peaks, workers):
             assert letters == parent == later[index, 1]
         else:
             assert pairs(letters) == pairs(parent) and letters != later[index, 0]
-    assert (
-        epoch(
-            ready(
-                SequenceClassification(train=str(peaks), seed=1, drop_last=False, val_fraction=0.2, test_fraction=0.2)
-            )
-        )
-        != a
-    )
+    options = {"drop_last": False, "val_fraction": 0.2, "test_fraction": 0.2}
+    assert epoch(ready(SequenceClassificationData(train=str(peaks), seed=1, **options))) != a
 
 
 def test_shuffles_that_are_not_fresh_and_more_of_them(peaks):
     data = ready(
-        SequenceClassification(
+        SequenceClassificationData(
             train=str(peaks), fresh=False, drop_last=False, ratio=3, test_fraction=0.0, val_fraction=0.1
         )
     )
     assert not isinstance(data.train_set, FreshShuffles) and len(data.train_set) == 54 * 4 and data.test_set is None
     assert epoch(data) == epoch(data, 1)
-    many = ready(SequenceClassification(train=str(peaks), ratio=3, test_fraction=0.0, val_fraction=0.1))
+    many = ready(SequenceClassificationData(train=str(peaks), ratio=3, test_fraction=0.0, val_fraction=0.1))
     assert len(many.train_set) == 54 * 4 and isinstance(many.train_set, FreshShuffles)
     np.random.seed(0)
     drawn = [many.train_set[54 * (1 + r)] for r in range(3)]  # three shuffles of the first positive
@@ -134,7 +128,7 @@ def test_shuffles_that_are_not_fresh_and_more_of_them(peaks):
 def test_positives_and_negatives_by_path(tmp_path):
     a = write_fasta(tmp_path / "a.fa", with_site(random_sequences(20, 30)), "a")
     b = write_fasta(tmp_path / "b.fa", random_sequences(40, 50, seed=3), "b")
-    data = ready(SequenceClassification(positives=str(a), negatives=str(b), val_fraction=0.1, test_fraction=0.2))
+    data = ready(SequenceClassificationData(positives=str(a), negatives=str(b), val_fraction=0.1, test_fraction=0.2))
     counts = [np.bincount(part.targets()).tolist() for part in (data.plain_train_set, data.val_set, data.test_set)]
     assert counts == [[28, 14], [4, 2], [8, 4]]
     everything = np.concatenate([part.items for part in (data.plain_train_set, data.val_set, data.test_set)])
@@ -148,7 +142,7 @@ def test_near_duplicates_do_not_cross(tmp_path):
     sequences = random_sequences(40, 60)
     copies = [s[5:] + "ACGTA" for s in sequences]  # 55 letters in common
     path = write_fasta(tmp_path / "a.fa", sequences + copies)
-    data = ready(SequenceClassification(train=str(path), val_fraction=0.2, test_fraction=0.2))
+    data = ready(SequenceClassificationData(train=str(path), val_fraction=0.2, test_fraction=0.2))
     parts = [data.plain_train_set, data.val_set, data.test_set]
     real = [[s for s, t in zip(p.letters(), p.targets(), strict=True) if t == 1] for p in parts]
     assert [len(r) for r in real] == [48, 16, 16]
@@ -162,7 +156,7 @@ def test_seen_finds_a_test_peak_that_training_holds(tmp_path):
     sequences = random_sequences(20, 40)
     train = write_deepbind(tmp_path / "train.seq.gz", sequences)
     test = write_deepbind(tmp_path / "test.seq.gz", ["AC" + sequences[3][:30], *random_sequences(3, 40, seed=9)])
-    data = ready(SequenceClassification(train=str(train), test=str(test)))
+    data = ready(SequenceClassificationData(train=str(train), test=str(test)))
     assert data.seen(data.test_set).tolist()[:4] == [True, False, False, False]
 
 
@@ -172,42 +166,43 @@ def test_by_chromosome(tmp_path):
     bed = tmp_path / "peaks.bed"
     bed.write_text("\n".join(rows) + "\n")
     options = {"train": str(bed), "genome": str(genome), "split": "chromosome"}
-    data = ready(SequenceClassification(**options, val_fraction=0.25, test_fraction=0.25))
+    data = ready(SequenceClassificationData(**options, val_fraction=0.25, test_fraction=0.25))
     homes = [
         {data.whole.names[k].split(":")[0] for k in part.items}
         for part in (data.plain_train_set, data.val_set, data.test_set)
     ]
     assert [len(h) for h in homes] == [2, 1, 1] and len(set.union(*homes)) == 4
-    named = ready(SequenceClassification(**options, val_chromosomes=["chr1"], test_chromosomes=["chr0", "chr3"]))
+    named = ready(SequenceClassificationData(**options, val_chromosomes=["chr1"], test_chromosomes=["chr0", "chr3"]))
     homes = [
         {named.whole.names[k].split(":")[0] for k in part.items}
         for part in (named.plain_train_set, named.val_set, named.test_set)
     ]
     assert homes == [{"chr2"}, {"chr1"}, {"chr0", "chr3"}]
     with pytest.raises(ValueError, match=r"val_chromosomes: expected chromosomes .* got chr9"):
-        ready(SequenceClassification(**options, val_chromosomes=["chr9"]))
+        ready(SequenceClassificationData(**options, val_chromosomes=["chr9"]))
     with pytest.raises(ValueError, match="val_chromosomes: expected others"):
-        ready(SequenceClassification(**options, val_chromosomes=["chr0"], test_chromosomes=["chr0"]))
+        ready(SequenceClassificationData(**options, val_chromosomes=["chr0"], test_chromosomes=["chr0"]))
 
 
 def test_first_length_and_prediction(tmp_path, peaks, labelled):
-    data = ready(SequenceClassification(train=str(peaks), test=str(labelled), first=20, length=10, val_fraction=0.2))
+    options = {"train": str(peaks), "test": str(labelled), "val_fraction": 0.2}
+    data = ready(SequenceClassificationData(**options, first=20, length=10))
     assert len(data.plain_train_set) + len(data.val_set) == 40
-    whole = ready(SequenceClassification(train=str(peaks), test=str(labelled), val_fraction=0.2))
+    whole = ready(SequenceClassificationData(train=str(peaks), test=str(labelled), val_fraction=0.2))
     assert data.whole.letters[0] == whole.whole.letters[0][15:25]
     new = write_fasta(tmp_path / "new.fa", ["ACGTNNACGT", "acg"], "new")
-    predict = SequenceClassification(predict=str(new))
+    predict = SequenceClassificationData(predict=str(new))
     predict.setup("predict")
     batch = next(iter(predict.predict_dataloader()))
     assert batch.label.tolist() == [-1, -1] and batch.lengths.tolist() == [10, 3]
     assert letters_of(batch) == ["ACGTNNACGT", "ACG"]
     assert predict.fingerprint().startswith("sha256:")
     with pytest.raises(ValueError, match="train: expected a sequence file"):
-        SequenceClassification(predict=str(new)).setup("fit")
+        SequenceClassificationData(predict=str(new)).setup("fit")
 
 
 def test_a_test_alone(labelled):
-    data = ready(SequenceClassification(test=str(labelled)))
+    data = ready(SequenceClassificationData(test=str(labelled)))
     assert len(data.test_set) == 20 and data.train_set is None and data.val_set is None
 
 
@@ -215,19 +210,20 @@ def test_errors_name_the_file_and_the_line(tmp_path):
     table = tmp_path / "x.seq.gz"
     table.write_bytes(gzip.compress(b"FoldID\tEventID\tseq\tBound\nA\tx\tACGT\t1\nA\ty\tACGT\t0.5\n"))
     with pytest.raises(SequenceFileError, match=r"x\.seq\.gz:3: expected 0 or 1 in Bound, got 0.5"):
-        ready(SequenceClassification(train=str(table)))
+        ready(SequenceClassificationData(train=str(table)))
     twice = tmp_path / "twice.fa"
     twice.write_text(">a\nACGTACGT\n>a\nGGTTGGCC\n>b\nACGTTGCA\n>c\nTTTTGCGC\n")
     with pytest.raises(SequenceFileError, match=r"twice\.fa:3: .*duplicates='allow'"):
-        ready(SequenceClassification(train=str(twice)))
-    data = ready(SequenceClassification(train=str(twice), duplicates="allow", val_fraction=0.25, test_fraction=0.25))
+        ready(SequenceClassificationData(train=str(twice)))
+    quarters = {"val_fraction": 0.25, "test_fraction": 0.25}
+    data = ready(SequenceClassificationData(train=str(twice), duplicates="allow", **quarters))
     assert data.whole.names[:4] == ["a", "a", "b", "c"]
     mixed = write_deepbind(tmp_path / "mixed.seq.gz", ["ACGT"], ["TTTT"])
     negatives = write_fasta(tmp_path / "n.fa", ["ACGT"])
     with pytest.raises(SequenceFileError, match=r"mixed\.seq\.gz:3: expected positives only"):
-        ready(SequenceClassification(train=str(mixed), negatives=str(negatives)))
+        ready(SequenceClassificationData(train=str(mixed), negatives=str(negatives)))
     with pytest.raises(FileNotFoundError, match="train: expected a file"):
-        ready(SequenceClassification(train=str(tmp_path / "none.fa")))
+        ready(SequenceClassificationData(train=str(tmp_path / "none.fa")))
 
 
 @pytest.mark.parametrize(
@@ -248,7 +244,7 @@ def test_errors_name_the_file_and_the_line(tmp_path):
 def test_options_that_do_not_fit(tmp_path, options, message):
     path = write_fasta(tmp_path / "a.fa", random_sequences(8, 30))
     with pytest.raises(ValueError, match=message):
-        ready(SequenceClassification(**{"train": str(path), **options}))
+        ready(SequenceClassificationData(**{"train": str(path), **options}))
 
 
 def test_drawn_groups_are_whole_and_stratified():
@@ -272,7 +268,8 @@ def motif_file(tmp_path):
 
 
 def test_planted_motifs_and_their_truth(motif_file):
-    data = ready(PlantedMotifs(motif_file, positives=50, sites=[1, 2], val_fraction=0.2, test_fraction=0.2))
+    options = {"positives": 50, "sites": [1, 2], "val_fraction": 0.2, "test_fraction": 0.2}
+    data = ready(PlantedMotifsData(motif_file, **options))
     assert [m.id for m in data.planted] == [m.id for m in data.known_motifs()] == ["A", "B"]
     for part in (data.plain_train_set, data.val_set, data.test_set):
         for item, letters, label in zip(part.items, part.letters(), part.targets(), strict=True):
@@ -282,8 +279,8 @@ def test_planted_motifs_and_their_truth(motif_file):
                 found = letters[site.start : site.end]
                 assert len(found) == len(data.planted[site.motif]) and site.sequence == item
     assert [len(p) for p in (data.plain_train_set, data.val_set, data.test_set)] == [60, 20, 20]
-    again = ready(PlantedMotifs(motif_file, positives=50, sites=[1, 2], val_fraction=0.2, test_fraction=0.2, seed=3))
-    other = ready(PlantedMotifs(motif_file, positives=50, sites=[1, 2], data_seed=1))
+    again = ready(PlantedMotifsData(motif_file, **options, seed=3))
+    other = ready(PlantedMotifsData(motif_file, positives=50, sites=[1, 2], data_seed=1))
     assert data.fingerprint() == again.fingerprint() != other.fingerprint()
 
 
@@ -294,16 +291,16 @@ def test_planted_options(motif_file):
         ({"sequence_length": 0}, "sequence_l"),
     ):
         with pytest.raises(ValueError, match=message):
-            PlantedMotifs(motif_file, **options)
+            PlantedMotifsData(motif_file, **options)
     with pytest.raises(FileNotFoundError, match="motif file or a JASPAR id"):
-        ready(PlantedMotifs("nothing.meme"))
+        ready(PlantedMotifsData("nothing.meme"))
     with pytest.raises(ValueError, match="JASPAR ids"):
-        ready(PlantedMotifs(["YY1"]))
+        ready(PlantedMotifsData(["YY1"]))
 
 
 def test_the_default_motifs_are_ten_of_jaspar():
     pytest.importorskip("pyjaspar")
-    data = ready(PlantedMotifs(positives=20, val_fraction=0.1, test_fraction=0.1))
+    data = ready(PlantedMotifsData(positives=20, val_fraction=0.1, test_fraction=0.1))
     names = ["CTCF", "YY1", "USF2", "TEAD4", "ZNF143", "NFYA", "REST", "GABPA", "SPI1", "FOS::JUN"]
     assert [m.name for m in data.planted] == names
 
