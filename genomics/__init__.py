@@ -6,13 +6,11 @@ written, scanned for, compared and drawn (`genomics.motifs` and its neighbours),
     attention-suite fit --config configs/genomics/planted.yaml
 """
 
-from importlib import import_module
-
 from attention_suite import check_core
 
 check_core(__name__)
 
-from core.extras import MissingExtraError  # noqa: E402
+from core.extras import MissingExtraError, former_modules  # noqa: E402
 
 try:
     from .detection.data import (
@@ -53,12 +51,7 @@ FORMER_MODULES = {
 }
 """Former name -> module that is reached by it, as `genomics.motif_scan.scan`."""
 
-
-def __getattr__(name: str) -> object:
-    if name in FORMER_MODULES:
-        return import_module(FORMER_MODULES[name])
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
+__getattr__ = former_modules(__name__, FORMER_MODULES)
 
 __all__ = [
     "HeadMotif",

@@ -3,14 +3,13 @@
 Needs the extra `graphs`. Importing it makes the tasks and data modules known to the command line.
 """
 
-import importlib
 import warnings
 
 from attention_suite import check_core
 
 check_core(__name__)
 
-from core.extras import MissingExtraError  # noqa: E402
+from core.extras import MissingExtraError, former_modules  # noqa: E402
 
 try:
     with warnings.catch_warnings():
@@ -47,12 +46,7 @@ FORMER_MODULES = {
 }
 """Former name -> module that is reached by it, as `graphs.exact`."""
 
-
-def __getattr__(name: str) -> object:
-    if name in FORMER_MODULES:
-        return importlib.import_module(FORMER_MODULES[name])
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
+__getattr__ = former_modules(__name__, FORMER_MODULES)
 
 __all__ = [
     "AddHops",

@@ -6,13 +6,11 @@ Needs the extra `timeseries`. Importing it registers the task and the data modul
 command line.
 """
 
-import importlib
-
 from attention_suite import check_core
 
 check_core(__name__)
 
-from core.extras import MissingExtraError  # noqa: E402
+from core.extras import MissingExtraError, former_modules  # noqa: E402
 
 try:
     from .ehr.data import (
@@ -53,6 +51,20 @@ try:
     from .probabilities.report import EvaluationReport, model_card
 except ModuleNotFoundError as error:
     raise MissingExtraError("timeseries", error, "timeseries") from error
+
+FORMER_MODULES = {
+    "auxiliary": "timeseries.ehr.auxiliary",
+    "explain": "timeseries.ehr.explain",
+    "nafld": "timeseries.events.readers.nafld",
+    "pickled_frames": "timeseries.events.readers.pickled_frames",
+    "pictures": "timeseries.ehr.figures",
+    "summary_branch": "timeseries.ehr.model.summary_branch",
+    "synthetic": "timeseries.events.synthetic",
+    "tabular_hazards": "timeseries.ehr.baselines.tabular_hazards",
+}
+"""Former name -> module that is reached by it, as `timeseries.pictures`."""
+
+__getattr__ = former_modules(__name__, FORMER_MODULES)
 
 __all__ = [
     "Cohort",
@@ -101,22 +113,3 @@ __all__ = [
     "report_run",
     "subject_split",
 ]
-
-FORMER_MODULES = {
-    "auxiliary": "ehr.auxiliary",
-    "explain": "ehr.explain",
-    "nafld": "events.readers.nafld",
-    "pickled_frames": "events.readers.pickled_frames",
-    "pictures": "ehr.figures",
-    "summary_branch": "ehr.model.summary_branch",
-    "synthetic": "events.synthetic",
-    "tabular_hazards": "ehr.baselines.tabular_hazards",
-}
-"""Modules that had another place: they stay attributes of this package."""
-
-
-def __getattr__(name: str) -> object:
-    """A module by its former name."""
-    if name in FORMER_MODULES:
-        return importlib.import_module(f".{FORMER_MODULES[name]}", __name__)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

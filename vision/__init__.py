@@ -6,13 +6,11 @@ Needs the extra `vision`. Importing it registers the models with timm and the ta
 line.
 """
 
-import importlib
-
 from attention_suite import check_core
 
 check_core(__name__)
 
-from core.extras import MissingExtraError  # noqa: E402
+from core.extras import MissingExtraError, former_modules  # noqa: E402
 
 try:
     from .classification.data import CifarData, DigitsData, ImageArrayData, ImageFolderData, MedMnistData, Mnist5kData
@@ -26,12 +24,7 @@ except ModuleNotFoundError as error:
 FORMER_MODULES = {"data": "vision.images"}
 """Former name -> module that is reached by it, as `vision.data.decode`."""
 
-
-def __getattr__(name: str) -> object:
-    if name in FORMER_MODULES:
-        return importlib.import_module(FORMER_MODULES[name])
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
+__getattr__ = former_modules(__name__, FORMER_MODULES)
 
 __all__ = [
     "CifarData",

@@ -13,8 +13,8 @@ from ..scores import Score
 from .rotary import Rotary
 
 
-class AttentionOptions(TypedDict, total=False):
-    """Options of `MultiheadAttention` besides dim, heads and dropout."""
+class SharedOptions(TypedDict, total=False):
+    """Options that `MultiheadAttention` has and `TransformerBlock` hands on to it."""
 
     projection_bias: bool
     qk_norm: bool
@@ -27,25 +27,19 @@ class AttentionOptions(TypedDict, total=False):
     temperature: float
     query_norm_limit: float | None
     key_norm_limit: float | None
+
+
+class AttentionOptions(SharedOptions, total=False):
+    """Options of `MultiheadAttention` besides dim, heads and dropout."""
+
     key_dim: int | None
     value_dim: int | None
     output_bias: bool
 
 
-class BlockOptions(TypedDict, total=False):
+class BlockOptions(SharedOptions, total=False):
     """Options of `TransformerBlock` besides dim, heads, drop_path and norm_layer."""
 
-    projection_bias: bool
-    qk_norm: bool
-    backend: str
-    rotary: Rotary | None
-    score: Score | None
-    kv_heads: int | None
-    head_dim: int | None
-    scale: float | None
-    temperature: float
-    query_norm_limit: float | None
-    key_norm_limit: float | None
     mlp_ratio: float
     norm: Literal["pre", "post"]
     gated_mlp: bool

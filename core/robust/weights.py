@@ -1,4 +1,7 @@
-"""The weights of one call of attention in the open, differentiable: what is measured and attacked."""
+"""The weights of one call of attention in the open, differentiable: what is measured and attacked.
+
+The backend `reference` writes the same equation so that no NaN passes; here the logarithm of the weights is asked for.
+"""
 
 from __future__ import annotations
 

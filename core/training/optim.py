@@ -74,7 +74,7 @@ def total_steps(trainer: Trainer) -> tuple[int, int]:
     Raises:
         ValueError: the training has no end.
     """
-    data = getattr(trainer, "datamodule", None)
+    data = trainer.datamodule  # type: ignore[attr-defined]
     epochs = trainer.max_epochs if trainer.max_epochs is not None else 1000
     if isinstance(data, DataModule):
         batches, limit = data.train_batches(), trainer.limit_train_batches

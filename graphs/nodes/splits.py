@@ -14,6 +14,7 @@ from torch_geometric.data import Data
 from torch_geometric.utils import subgraph
 
 from core.training import PARTS, Split
+from core.training.data import check_scheme
 
 
 class Part(NamedTuple):
@@ -50,7 +51,7 @@ def by_node(
     Raises:
         ValueError: A fraction is outside [0, 1), or a class has too few nodes for every part to have one.
     """
-    _check_fractions(val, test)
+    check_scheme(val, test)
     random = np.random.default_rng(seed)
     parts: list[list[np.ndarray[Any, Any]]] = [[], [], []]
     for kind in np.unique(labels[labels >= 0]):
@@ -83,7 +84,7 @@ def by_time(times: np.ndarray[Any, Any], *, val: float = 0.2, test: float = 0.2)
     Raises:
         ValueError: A fraction is outside [0, 1), or there are too few times for three parts.
     """
-    _check_fractions(val, test)
+    check_scheme(val, test)
     known = np.flatnonzero(~np.isnan(np.asarray(times, dtype=np.float64)))
     order = np.sort(np.asarray(times)[known])
     n = len(order)
@@ -112,7 +113,7 @@ def by_graph(graph: np.ndarray[Any, Any], *, val: float = 0.2, test: float = 0.2
     Raises:
         ValueError: A fraction is outside [0, 1), or no graph is left to train.
     """
-    _check_fractions(val, test)
+    check_scheme(val, test)
     graphs = np.random.default_rng(seed).permutation(np.unique(graph))
     counts = [_count(test, len(graphs)), _count(val, len(graphs))]
     if sum(counts) >= len(graphs):
@@ -157,8 +158,3 @@ def visible(data: Data, nodes: np.ndarray[Any, Any] | Tensor, target: np.ndarray
 
 def _count(fraction: float, n: int) -> int:
     return int(np.ceil(fraction * n - 1e-9))
-
-
-def _check_fractions(val: float, test: float) -> None:
-    if not (0 <= val < 1 and 0 <= test < 1 and val + test < 1):
-        raise ValueError(f"val, test: expected fractions in [0, 1) with a sum below 1, got {val} and {test}")

@@ -8,6 +8,7 @@ from sklearn.model_selection import KFold, StratifiedKFold, StratifiedShuffleSpl
 
 from core.training import PARTS
 from core.training import Split as ItemSplit
+from core.training.data import check_scheme
 
 __all__ = ["PARTS", "Split", "split_by_subject", "subject_split"]
 
@@ -74,11 +75,7 @@ def subject_split(
     Raises:
         ValueError: A share is outside [0, 1), the fold does not exist, or there are too few subjects.
     """
-    for name, share in (("val", val), ("test", test)):
-        if not 0 <= share < 1:
-            raise ValueError(f"{name}: expected a share in [0, 1), got {share}")
-    if fold is None and val + test >= 1:
-        raise ValueError(f"val + test: expected less than 1, got {val} + {test}")
+    check_scheme(val, test, fold, folds, what="share")
     people, owner = np.unique(subjects, return_inverse=True)
     stratum = np.full(len(people), np.iinfo(np.int64).min)
     np.maximum.at(stratum, owner, strata.astype(np.int64))
@@ -87,8 +84,6 @@ def subject_split(
         rest, judges = _draw(everyone, stratum, test, seed, "test")
         val_of_rest = val / (1 - test)
     else:
-        if folds < 2 or not 0 <= fold < folds:
-            raise ValueError(f"fold: expected 0 .. {folds - 1} (folds = {folds}, at least 2), got {fold}")
         if len(people) < folds:
             raise ValueError(f"folds: expected at least {folds} subjects, got {len(people)}")
         rare = np.unique(stratum, return_counts=True)[1].min() < folds

@@ -6,12 +6,16 @@ Two schemes exist.
 * *Hold-out*: of the n items, the fractions `test` and `val` are drawn class by class; what remains trains.
 * *k-fold*: `sklearn.model_selection.StratifiedKFold(folds, shuffle=True, random_state=seed)`; fold number `fold` is
   the test part and the `val` fraction is drawn, class by class, from the rest.
+
+Strict where splits by subject are lenient: a class that cannot be on both sides is an error here, since images of a
+rare class can be merged or left out; subjects of a rare stratum are drawn regardless of strata.
 """
 
 import numpy as np
 from sklearn.model_selection import StratifiedKFold, StratifiedShuffleSplit
 
 from core.training import Split
+from core.training.data import check_scheme
 
 
 def stratified_split(
@@ -44,20 +48,12 @@ def stratified_split(
     labels = np.asarray(labels)
     if labels.ndim != 1:
         raise ValueError(f"labels: expected shape (n,), got {labels.shape}")
-    for name, fraction in (("val", val), ("test", test)):
-        if not 0 <= fraction < 1:
-            raise ValueError(f"{name}: expected a fraction in [0, 1), got {fraction}")
-    if fold is None and val + test >= 1:
-        raise ValueError(f"val + test: expected less than 1, got {val} + {test}")
+    check_scheme(val, test, fold, folds)
     everything = np.arange(len(labels))
     if fold is None:
         rest, test_part = _draw(everything, labels, test, seed, "test")
         val_of_rest = val / (1 - test)
     else:
-        if folds < 2:
-            raise ValueError(f"folds: expected at least 2, got {folds}")
-        if not 0 <= fold < folds:
-            raise ValueError(f"fold: expected 0 .. {folds - 1} (folds = {folds}), got {fold}")
         _check_counts(labels, folds, f"{folds} folds")
         rest, test_part = list(StratifiedKFold(folds, shuffle=True, random_state=seed).split(everything, labels))[fold]
         val_of_rest = val

@@ -37,17 +37,9 @@ class SearchOptions(TypedDict, total=False):
     adversary_restarts: int
 
 
-class FaithfulnessOptions(TypedDict, total=False):
+class FaithfulnessOptions(SearchOptions, total=False):
     """What `faithfulness` takes besides the question itself: its effort, other models and the seed."""
 
-    random_orders: int
-    curve_steps: int | None
-    gradient_steps: int
-    rank_permutations: int
-    weight_permutations: int
-    epsilon: float
-    adversary_steps: int
-    adversary_restarts: int
     other_seeds: Sequence[nn.Module]
     uniform_model: nn.Module | None
     seed: int
@@ -83,7 +75,7 @@ def faithfulness(
     with leave-one-out: rank correlation, deletion and insertion. Then changes the attention weights (permuted, uniform,
     adversarial) and compares the output; where they are given, compares with models of other seeds and with one trained
     with uniform weights. Rank correlations and the top unit go by magnitude (attention has no sign), deletion and
-    insertion by signed value. The rules of the verdict and their reasons are in `core.analysis.verdict`; the default is
+    insertion by signed value. The rules of the verdict and their reasons are in `core.analysis.faithfulness.verdict`; the default is
     no.
 
     The model is run in eval() and left as it was; no global random number is drawn. Nothing is retrained here:
@@ -97,7 +89,7 @@ def faithfulness(
     are held, (B, H, L, L) each.
 
     Args:
-        model: any module with an attention layer that `core.analysis.intervention` knows.
+        model: any module with an attention layer that `core.analysis.faithfulness.intervention` knows.
         inputs: the batch: images, embeddings or events; token numbers with `embedding`.
         units: how an input is split into units, and the baseline: `Patches` or `Positions`.
         call: (model, inputs, keep) -> output, where the model takes more than its inputs or a mask; see `Subject`.

@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from .arrays import as_array
+
 PARTS = ("train", "val", "test")
 
 
@@ -60,22 +62,24 @@ class Split:
                 )
 
     @classmethod
-    def of_parts(cls, parts: Mapping[str, Any], count: int) -> "Split":
+    def of_parts(cls, parts: "Split | Mapping[str, Any]", count: int) -> "Split":
         """Make a split of what a user gives: part -> numbers of items, or a mask over all of them.
 
         Args:
-            parts: Of "train", "val" and "test" those that there are; the others are empty.
+            parts: Of "train", "val" and "test" those that there are; the others are empty. Or a split.
             count: How many items there are.
 
         Raises:
             ValueError: A part has another name, a mask another length, or an item does not exist or is in two parts.
         """
+        if isinstance(parts, Split):
+            parts = dict(zip(PARTS, parts, strict=True))
         strange = sorted(set(parts) - set(PARTS))
         if strange:
             raise ValueError(f"split: expected the parts {', '.join(PARTS)}, got {strange[0]!r}")
         numbers: dict[str, np.ndarray] = {}
         for name in PARTS:
-            part = np.asarray(parts.get(name, np.zeros(0, dtype=np.int64)))
+            part = as_array(name, parts.get(name, ()))
             if part.dtype == bool:
                 if part.shape != (count,):
                     raise ValueError(f"{name}: expected a mask of {count} items, got {part.shape}")
@@ -106,3 +110,28 @@ class Split:
         groups = self.groups
         counts = ((name, len(part), len(np.unique(groups[part])) if len(part) else 0) for name, part in sizes)
         return ", ".join(f"{name} {items} samples of {owners} {self.unit}s" for name, items, owners in counts)
+
+
+def check_scheme(val: float, test: float, fold: int | None = None, folds: int = 5, what: str = "fraction") -> None:
+    """Raise unless a split can be drawn by these numbers: hold-out, or k-fold where there is a fold.
+
+    Args:
+        val: Part of the items for validation; in k-fold of those outside the fold.
+        test: Part of the items for the test of a hold-out split.
+        fold: Number of the test fold; None for hold-out.
+        folds: How many folds there are.
+        what: What `val` and `test` are called, for messages.
+
+    Raises:
+        ValueError: A fraction is outside [0, 1), nothing would remain to train, or the fold does not exist.
+    """
+    for name, part in (("val", val), ("test", test)):
+        if not 0 <= part < 1:
+            raise ValueError(f"{name}: expected a {what} in [0, 1), got {part}")
+    if fold is None:
+        if val + test >= 1:
+            raise ValueError(f"val + test: expected less than 1, got {val} + {test}")
+    elif folds < 2:
+        raise ValueError(f"folds: expected at least 2, got {folds}")
+    elif not 0 <= fold < folds:
+        raise ValueError(f"fold: expected 0 .. {folds - 1} (folds = {folds}), got {fold}")

@@ -53,7 +53,7 @@ class RunFolder(Callback):
         """Choose or create the folder and record the circumstances."""
         if trainer.fast_dev_run:  # type: ignore[attr-defined]
             return
-        data = describe_data(getattr(trainer, "datamodule", None))
+        data = describe_data(trainer.datamodule)  # type: ignore[attr-defined]
         chosen = self._choose(trainer, pl_module, stage, data) if trainer.is_global_zero else None
         chosen = trainer.strategy.broadcast(chosen)
         assert chosen is not None

@@ -1,12 +1,13 @@
 """Sequences that are in memory already: lists, numpy arrays, torch tensors, or columns of a table."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import numpy as np
 import torch
 
 from core.training import PARTS, Split, hash_arrays
+from core.training.data import as_array, column_names, item_names
 
 from ...sequences.alphabet import LETTERS, decode
 from ...sequences.splits import group_by_shared_kmers
@@ -62,10 +63,10 @@ class SequenceArrayData(SequenceDataModule):
         count = len(self.letters)
         if not count:
             raise ValueError("sequences: expected at least one, got none")
-        self.names = _names(names, count)
+        self.names = [str(number) for number in range(count)] if names is None else item_names(names, count)
         self.labels = None if labels is None else _labels(labels, count)
         self.groups = None if groups is None else _column(groups, count, "groups")
-        self.parts = None if split is None else _parts(split, count)
+        self.parts = None if split is None else dict(zip(PARTS, Split.of_parts(split, count), strict=True))
         self.split_k = split_k
         if self.parts is None:
             if self.labels is not None and not self.labels.any():
@@ -102,7 +103,7 @@ class SequenceArrayData(SequenceDataModule):
         Raises:
             ValueError: There is no such column, or what it holds is not what is expected.
         """
-        known = [str(column) for column in _columns(dataset)]
+        known = column_names("dataset", dataset)
         for argument, column in (("sequence", sequence), ("label", label), ("name", name)):
             if column is not None and column not in known:
                 raise ValueError(f"{argument}: expected one of the columns {', '.join(known)}, got {column!r}")
@@ -139,31 +140,17 @@ class SequenceArrayData(SequenceDataModule):
         return f"no {self.split_k} letters in a row in two parts" if self.groups is None else "no group in two parts"
 
 
-def _columns(dataset: Any) -> Sequence[Any]:
-    for attribute in ("column_names", "columns"):
-        found = getattr(dataset, attribute, None)
-        if found is not None:
-            return list(found)
-    if isinstance(dataset, Mapping):
-        return list(dataset)
-    raise ValueError(f"dataset: expected a data set, a data frame or a map of columns, got {type(dataset).__name__}")
-
-
-def _array(values: Any) -> np.ndarray:
-    return values.detach().cpu().numpy() if isinstance(values, torch.Tensor) else np.asarray(values)
-
-
 def _letters(sequences: Any) -> list[str]:
     """The sequences as upper-case strings."""
     if isinstance(sequences, (str, bytes)):
         raise ValueError("sequences: expected a list of strings, got one string")
     if getattr(sequences, "ndim", 1) != 1:
-        return _decoded(_array(sequences))
+        return _decoded(as_array("sequences", sequences))
     letters = []
     for number, item in enumerate(sequences):
         if not isinstance(item, (str, bytes)):
             if not number and getattr(item, "ndim", 0) == 2:  # a list of one-hot rows, of lengths that may differ
-                return [_decoded(_array(one)[None], k)[0] for k, one in enumerate(sequences)]
+                return [_decoded(as_array("sequences", one)[None], k)[0] for k, one in enumerate(sequences)]
             raise ValueError(f"sequences[{number}]: expected a string or one-hot rows, got {type(item).__name__}")
         sequence = (item.decode("ascii", "replace") if isinstance(item, bytes) else item).upper()
         if not sequence:
@@ -194,20 +181,10 @@ def _decoded(rows: np.ndarray, first: int = 0) -> list[str]:
 
 
 def _column(values: Any, count: int, name: str) -> np.ndarray:
-    array = _array(values)
+    array = as_array(name, values)
     if array.shape != (count,):
         raise ValueError(f"{name}: expected ({count},), one of each sequence, got {array.shape}")
     return array
-
-
-def _names(names: Any, count: int) -> list[str]:
-    if names is None:
-        return [str(number) for number in range(count)]
-    found = [str(name) for name in _column(names, count, "names").tolist()]
-    if len(set(found)) < count:
-        twice = next(name for number, name in enumerate(found) if name in found[:number])
-        raise ValueError(f"names: expected no two alike, got {twice!r} again")
-    return found
 
 
 def _labels(labels: Any, count: int) -> np.ndarray:
@@ -219,8 +196,3 @@ def _labels(labels: Any, count: int) -> np.ndarray:
         place = int(wrong.argmax())
         raise ValueError(f"labels: expected 1 or 0, got {array[place]} at place {place}")
     return array.astype(np.int64)
-
-
-def _parts(split: Split | Mapping[str, Any], count: int) -> dict[str, np.ndarray]:
-    given = dict(zip(PARTS, split, strict=True)) if isinstance(split, Split) else split
-    return dict(zip(PARTS, Split.of_parts({name: _array(part) for name, part in given.items()}, count), strict=True))

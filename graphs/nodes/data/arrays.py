@@ -10,6 +10,7 @@ from torch import Tensor
 from torch_geometric.data import Data
 
 from core.training import PARTS, Split, hash_arrays
+from core.training.data import as_array, item_names
 
 from .base import LabelledGraph, NodeData, check_labelled
 
@@ -78,7 +79,7 @@ class GraphArrayData(NodeData):
         **options: Any,
     ) -> None:
         super().__init__(split=split, normalize_features=normalize_features, **options)
-        nodes = _array("x", x)
+        nodes = as_array("x", x)
         if nodes.ndim != 2:
             raise ValueError(f"x: expected (nodes, features), got {nodes.shape}")
         count = len(nodes)
@@ -95,8 +96,9 @@ class GraphArrayData(NodeData):
         if graph is not None:
             data.batch = _of_length("graph", _whole("graph", graph), count, "(N,)")
         data.y, classes = _classes(y, class_names, count)
-        names = None if names is None else _names(names, count)
-        self.given = LabelledGraph(data, classes, _given((train, val, test), count), names)
+        names = None if names is None else item_names(names, count)
+        parts = {name: part for name, part in zip(PARTS, (train, val, test), strict=True) if part is not None}
+        self.given = LabelledGraph(data, classes, Split.of_parts(parts, count) if parts else None, names)
         check_labelled(self.given)
 
     def load(self) -> LabelledGraph:
@@ -108,25 +110,15 @@ class GraphArrayData(NodeData):
         return hash_arrays(*(self.given.data[name] for name in sorted(self.given.data.keys())))
 
 
-def _array(name: str, value: Any) -> np.ndarray[Any, Any]:
-    """Any array as numpy's, on the CPU."""
-    if isinstance(value, Tensor):
-        return value.detach().cpu().numpy()
-    try:
-        return np.asarray(value.to_numpy() if hasattr(value, "to_numpy") else value)
-    except ValueError as error:
-        raise ValueError(f"{name}: expected an array, got {type(value).__name__}: {error}") from error
-
-
 def _numbers(name: str, value: Any) -> Tensor:
-    array = _array(name, value)
+    array = as_array(name, value)
     if array.dtype.kind not in "fiu":
         raise TypeError(f"{name}: expected numbers, got {array.dtype}")
     return torch.tensor(array, dtype=torch.float32)
 
 
 def _whole(name: str, value: Any) -> Tensor:
-    array = _array(name, value)
+    array = as_array(name, value)
     if array.dtype.kind not in "iu" and array.size:
         raise TypeError(f"{name}: expected whole numbers, got {array.dtype}")
     return torch.tensor(array, dtype=torch.long)
@@ -156,7 +148,7 @@ def _classes(y: Any, class_names: Sequence[str] | None, count: int) -> tuple[Ten
     """Class numbers and the names of the classes; neither is known without y."""
     if y is None:
         return torch.full((count,), -1), ()
-    array = _array("y", y)
+    array = as_array("y", y)
     names = None if class_names is None else [str(name) for name in class_names]
     if array.dtype.kind in "OU":
         listed = [None if item is None or item != item else item for item in array.flat]  # pandas puts NaN for None
@@ -174,16 +166,3 @@ def _classes(y: Any, class_names: Sequence[str] | None, count: int) -> tuple[Ten
     if len(names) < 2:
         raise ValueError(f"y: expected 2 or more classes, got {len(names)}")
     return label, tuple(names)
-
-
-def _names(names: Sequence[str], count: int) -> list[str]:
-    listed = [str(name) for name in names]
-    if len(listed) != count or len(set(listed)) < count:
-        raise ValueError(f"names: expected {count} different ones, got {len(set(listed))} in {len(listed)}")
-    return listed
-
-
-def _given(parts: tuple[Any, Any, Any], count: int) -> Split | None:
-    """The parts as they were given, by numbers or masks."""
-    given = {name: _array(name, part) for name, part in zip(PARTS, parts, strict=True) if part is not None}
-    return Split.of_parts(given, count) if given else None

@@ -57,7 +57,7 @@ class EventArrayData(EventDataModule):
         kind: Kind = "binary",
         *,
         static: Table | None = None,
-        split: Mapping[str, Any] | None = None,
+        split: Split | Mapping[str, Any] | None = None,
         target: str | Sequence[str] = "target",
         target_names: Sequence[str] = (),
         after_prediction: Literal["error", "drop"] = "error",

@@ -27,7 +27,7 @@ class EventTableData(EventDataModule):
         label_columns: Which column is the "subject", "prediction_time", "target" (several: a list), "duration".
         target: "binary", "multiclass", "multilabel" or "time_to_event".
         classes: multiclass: names in the order of their numbers; None sorts those that occur.
-        auxiliary: Columns of the labels with further outcomes, for training alone, see `timeseries.auxiliary`.
+        auxiliary: Columns of the labels with further outcomes, for training alone, see `timeseries.ehr.auxiliary`.
         prediction_time: One relative time for all samples, in `time_unit`, in place of a column of the labels.
         time_unit: Of times that are plain numbers: "seconds", "minutes", "hours" or "days".
         after_prediction: Events after the prediction time: "error", or "drop" and count.

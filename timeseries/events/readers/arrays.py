@@ -4,10 +4,12 @@ A table is a mapping from names to columns, or whatever answers `table[name]` an
 frame of pandas) or `column_names` (a `Dataset` of Hugging Face); neither package is imported.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+
+from core.training.data import as_array, column_names
 
 from ...probabilities.outcomes import Kind
 from ..cohort import Labels
@@ -29,7 +31,7 @@ def read_arrays(events: Table, static: Table | None = None) -> tuple[EventRecord
     Raises:
         ValueError: A column is not there, or not what it should be.
     """
-    columns = _columns("events", events)
+    columns = column_names("events", events)
     for name in ("subject", "time", "code"):
         if name not in columns:
             raise ValueError(f"events: expected a column {name!r}, got {', '.join(columns) or 'none'}")
@@ -48,8 +50,8 @@ def read_arrays(events: Table, static: Table | None = None) -> tuple[EventRecord
     names: list[str] = []
     table = np.zeros((len(subjects), 0), dtype=np.float32)
     if static is not None:
-        names = [name for name in _columns("static", static) if name != "subject"]
-        if "subject" not in _columns("static", static):
+        names = [name for name in column_names("static", static) if name != "subject"]
+        if "subject" not in column_names("static", static):
             raise ValueError(f"static: expected a column 'subject', got {', '.join(names) or 'none'}")
         people = words("static.subject", static["subject"])
         if len(np.unique(people)) != len(people):
@@ -94,7 +96,7 @@ def read_array_labels(
     Raises:
         ValueError: A column is not there, or not what it should be.
     """
-    columns = _columns("labels", labels)
+    columns = column_names("labels", labels)
     for name in ("subject", "prediction_time"):
         if name not in columns:
             raise ValueError(f"labels: expected a column {name!r}, got {', '.join(columns) or 'none'}")
@@ -130,19 +132,13 @@ def read_array_labels(
     return Labels(who, when, answer.astype(np.float32), kind, names, clock), True
 
 
-def array(column: Any) -> np.ndarray:
-    """A column as an array, from numpy, torch, a list, or anything that numpy can read."""
-    detach = getattr(column, "detach", None)  # a tensor, with or without a gradient, on any device
-    return np.asarray(column if detach is None else detach().cpu())
-
-
 def words(name: str, column: Any, n: int | None = None) -> np.ndarray:
     """Words or whole numbers as words, (n,) of str.
 
     Raises:
         ValueError: They are something else, or too many or few.
     """
-    found = array(column)
+    found = as_array(name, column)
     _check_shape(name, found, n)
     if found.dtype.kind in "iuU":
         return found.astype(np.str_)
@@ -175,7 +171,7 @@ def hours(name: str, column: Any, n: int) -> tuple[np.ndarray, Clock]:
     Raises:
         ValueError: They are something else, not known, or too many or few.
     """
-    found = array(column)
+    found = as_array(name, column)
     clock: Clock = "naive" if found.dtype.kind == "M" else "relative"
     if clock == "naive":
         _check_shape(name, found, n)
@@ -188,23 +184,13 @@ def hours(name: str, column: Any, n: int) -> tuple[np.ndarray, Clock]:
     return answer, clock
 
 
-def _columns(name: str, table: Table) -> list[str]:
-    for attribute in ("column_names", "columns"):
-        names = getattr(table, attribute, None)
-        if isinstance(names, Iterable):
-            return [str(column) for column in names]
-    if isinstance(table, Mapping):
-        return [str(column) for column in table]
-    raise ValueError(f"{name}: expected a mapping of columns, a data frame or a dataset, got {type(table).__name__}")
-
-
 def _check_shape(name: str, found: np.ndarray, n: int | None) -> None:
     if found.ndim != 1 or (n is not None and len(found) != n):
         raise ValueError(f"{name}: expected ({'n' if n is None else n},), got {found.shape}")
 
 
 def _float(name: str, column: Any) -> np.ndarray:
-    found = array(column)
+    found = as_array(name, column)
     if found.dtype.kind not in "biufO":
         raise ValueError(f"{name}: expected numbers, got {found.dtype}")
     try:
@@ -222,7 +208,7 @@ def _matrix(name: str, column: Any, n: int) -> np.ndarray:
 
 def _classes(column: Any, n: int, names: tuple[str, ...]) -> tuple[np.ndarray, tuple[str, ...]]:
     """Class numbers (n,), and the names of the classes."""
-    found = array(column)
+    found = as_array("labels.target", column)
     if found.dtype.kind in "UT" or (found.dtype.kind == "O" and any(isinstance(item, str) for item in found.tolist())):
         given = words("labels.target", column, n)
         names = names or tuple(np.unique(given).tolist())

@@ -48,7 +48,7 @@ def read_labels(
         prediction_time: One time for all in `time_unit`, on the relative clock, in place of a column.
         classes: Names of the classes in the order of their numbers; None sorts the names that occur.
         unlabelled: Whether targets (and durations) may be missing: NaN in their place, single ones or whole columns.
-        auxiliary: Columns of further outcomes, see `timeseries.auxiliary`: numbers (or false and true), or nothing.
+        auxiliary: Columns of further outcomes, see `timeseries.ehr.auxiliary`: numbers (or false and true), or nothing.
 
     Raises:
         FileNotFoundError: There is no such file.

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 
 from core.training import Split, hash_arrays
+from core.training.data import as_array, item_names
 
 from ...images.base import ImageDataModule, LabelledImages
 from ...images.datasets import ArrayImages, ImageDataset
@@ -28,7 +29,7 @@ class ImageArrayData(ImageDataModule):
         classes: Names of the classes in the order of their numbers; None: the texts in sorted order, or the numbers.
         names: Identifiers of the images; None: their numbers.
         split: Part -> which images: {"train": ..., "val": ..., "test": ...}, numbers or masks; what is not named is
-            empty. None draws the parts as `ImageDataModule` says.
+            empty. Or a `core.training.Split`. None draws the parts as `ImageDataModule` says.
         white: The value that becomes 1; None: 255 for bytes, 1 for fractions. Others must be told.
         licence: Of the images, for environment.json.
         source: Of the images.
@@ -51,7 +52,7 @@ class ImageArrayData(ImageDataModule):
         labels: Any = None,
         classes: Sequence[str] | None = None,
         names: Sequence[str] | None = None,
-        split: Mapping[str, Any] | None = None,
+        split: Split | Mapping[str, Any] | None = None,
         white: float | None = None,
         licence: str = "as the arrays' owner says",
         source: str = "arrays from Python",
@@ -62,11 +63,7 @@ class ImageArrayData(ImageDataModule):
         array = _pixels(images)
         self.images = ArrayImages(array, _white(array, white))
         count = len(array)
-        self.names = None if names is None else [str(name) for name in names]
-        if self.names is not None and (len(self.names) != count or len(set(self.names)) != count):
-            raise ValueError(
-                f"names: expected {count} different names, got {len(set(self.names))} of {len(self.names)}"
-            )
+        self.names = None if names is None else item_names(names, count)
         self.targets, self.class_names = (None, ()) if labels is None else _targets(labels, classes, count)
         if split is not None and self.fold is not None:
             raise ValueError(f"fold: expected none beside a split, got {self.fold}")
@@ -122,11 +119,9 @@ class ImageArrayData(ImageDataModule):
 
 
 def _pixels(images: Any) -> np.ndarray:
-    if isinstance(images, torch.Tensor):
-        array = images.detach().cpu().numpy()
-        array = array.transpose(0, 2, 3, 1) if array.ndim == 4 else array
-    else:
-        array = np.asarray(images)
+    array = as_array("images", images)
+    if isinstance(images, torch.Tensor) and array.ndim == 4:
+        array = array.transpose(0, 2, 3, 1)
     if array.dtype.kind not in "uif":
         raise TypeError(f"images: expected numbers, got {array.dtype} (are all images of one shape?)")
     if array.ndim not in (3, 4) or 0 in array.shape:
@@ -149,7 +144,7 @@ def _white(array: np.ndarray, white: float | None) -> float:
 
 
 def _targets(labels: Any, classes: Sequence[str] | None, count: int) -> tuple[np.ndarray, tuple[str, ...]]:
-    found = labels.detach().cpu().numpy() if isinstance(labels, torch.Tensor) else np.asarray(labels)
+    found = as_array("labels", labels)
     if found.shape != (count,):
         raise ValueError(f"labels: expected ({count},), one of each image, got {found.shape}")
     if found.dtype.kind in "US":

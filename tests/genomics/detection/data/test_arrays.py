@@ -111,7 +111,7 @@ def test_columns_of_a_table(make):
     assert data.names_of(torch.tensor([3])) == ["g3"] and data.fingerprint() == ready(arrays()).fingerprint()
     with pytest.raises(ValueError, match="label: expected one of the columns dna, y, gene, got 'label'"):
         SequenceArrayData.from_dataset(table, sequence="dna")
-    with pytest.raises(ValueError, match="dataset: expected a data set, a data frame or a map of columns, got int"):
+    with pytest.raises(ValueError, match="dataset: expected a mapping of columns, a data frame or a dataset, got int"):
         SequenceArrayData.from_dataset(3)
 
 
@@ -140,7 +140,7 @@ def test_pandas_data_frames():
         ({"labels": [1.0, np.nan]}, "labels: expected 1 or 0, got nan at place 1"),
         ({"labels": ["1", "0"]}, "labels: expected numbers 1 or 0, got <U1"),
         ({"labels": [0, 0]}, "labels: expected some 1, got none"),
-        ({"names": ["a", "a"]}, "names: expected no two alike, got 'a' again"),
+        ({"names": ["a", "a"]}, "names: expected 2 different names, got 1 in 2"),
         ({"groups": [1]}, r"groups: expected \(2,\)"),
         ({"split": {"train": [0], "exam": [1]}}, "split: expected the parts train, val, test, got 'exam'"),
         ({"split": {"train": [0, 2]}}, "train: expected whole numbers 0 .. 1, got int64 up to 2"),

@@ -128,7 +128,7 @@ def wrong(array, place, value):
         ((X, EDGES, Y), {"edge_attr": np.ones(3)}, r"^edge_attr: expected \(E, D\) with \d+ rows, got \(3,\)"),
         ((X, EDGES, Y), {"edge_weight": np.full(EDGES.shape[1], np.inf)}, "^edge_weight: expected finite numbers, got"),
         ((X, EDGES, Y), {"graph": np.arange(60)}, "^edge_index: expected edges within graphs, got"),
-        ((X, EDGES, Y), {"names": ["a"] * 60}, "^names: expected 60 different ones, got 1 in 60"),
+        ((X, EDGES, Y), {"names": ["a"] * 60}, "^names: expected 60 different names, got 1 in 60"),
         ((X, EDGES, Y), {"train": [60]}, r"^train: expected whole numbers 0 \.\. 59, got int64 up to 60"),
         ((X, EDGES, Y), {"train": np.ones(5, bool)}, r"^train: expected a mask of 60 items, got \(5,\)"),
         (
