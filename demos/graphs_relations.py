@@ -3,8 +3,8 @@
 A buyer's cost follows its suppliers of three relations, each with a multiplier that changes from sample to sample. One
 attention with H heads sees all suppliers, without being told whose relation is whose: no relation masks, no relation
 biases. Its gates are combinations of the multipliers without negative weights, which leaves no exact solution but one
-head per relation (graphs/supply/breadth.py says why). Heads are matched with relations afterwards, by the Hungarian method on
-attention mass, on a graph that training has not seen.
+head per relation (graphs/supply/breadth.py says why). Heads are matched with relations afterwards, by the Hungarian
+method on attention mass, on a graph that training has not seen.
 
 Controls: heads confined to one relation each by a mask; gates of any sign, for which there is no such proof.
 

@@ -46,9 +46,9 @@ class GraphAttention(EdgeMessages):
         m_{hi} &= g_{hi} \sum_{j \to i} w_{hij} (v_{hj} + z_{h,ji}) + c_h\, y_{hi} \\
         x'_i &= m_i + W_s x_i, \qquad \text{with beta: } \beta_i W_s x_i + (1 - \beta_i)\, m_i
 
-    with z = W_e e the edge's features, b the structural bias (`graphs.layers.structure`), g the gate and y the global branch
-    (`graphs.layers.global_attention`); heads are concatenated or averaged. Without b, g, y and T it is TransformerConv of
-    PyTorch Geometric, whose parameters have the same names.
+    with z = W_e e the edge's features, b the structural bias (`graphs.layers.structure`), g the gate and y the global
+    branch (`graphs.layers.global_attention`); heads are concatenated or averaged. Without b, g, y and T it is
+    TransformerConv of PyTorch Geometric, whose parameters have the same names.
 
     What is defined: a node without incoming edges attends to nothing, its m is 0 without the global branch. Self loops
     are edges like others, none is added. Graphs of a batch do not see each other, and NaN in one stays in it; an edge

@@ -18,8 +18,8 @@ CONVOLUTIONS = ("attention", "gat", "gatv2", "transformer")
 class GraphTransformer(nn.Module):
     """Dropout, layer, ELU, and so on; the last layer averages its heads and answers.
 
-    D layers see D * hops hops, which `graphs.receptive_field` measures; with `global_attention` they see the whole graph. The
-    global branch is in all layers but the last (in a model of one layer, in that one).
+    D layers see D * hops hops, which `graphs.receptive_field` measures; with `global_attention` they see the whole
+    graph. The global branch is in all layers but the last (in a model of one layer, in that one).
 
     Args:
         in_channels: Features of a node.

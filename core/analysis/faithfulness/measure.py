@@ -75,8 +75,8 @@ def faithfulness(
     with leave-one-out: rank correlation, deletion and insertion. Then changes the attention weights (permuted, uniform,
     adversarial) and compares the output; where they are given, compares with models of other seeds and with one trained
     with uniform weights. Rank correlations and the top unit go by magnitude (attention has no sign), deletion and
-    insertion by signed value. The rules of the verdict and their reasons are in `core.analysis.faithfulness.verdict`; the default is
-    no.
+    insertion by signed value. The rules of the verdict and their reasons are in `core.analysis.faithfulness.verdict`;
+    the default is no.
 
     The model is run in eval() and left as it was; no global random number is drawn. Nothing is retrained here:
     `other_seeds` and `uniform_model` are models that you trained. To train with uniform weights:

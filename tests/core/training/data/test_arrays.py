@@ -42,7 +42,7 @@ def test_columns_of_any_table(table):
 
 
 def test_what_is_no_table_is_named():
-    with pytest.raises(ValueError, match=r"^events: expected a mapping of columns, a data frame or a dataset, got list"):
+    with pytest.raises(ValueError, match=r"^events: expected a mapping of columns, .* got list"):
         column_names("events", [1])
 
 
