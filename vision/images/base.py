@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from core.training import LoadedDataModule, Split
+from core.training import DrawnDataModule, Split
 
 from .augment import RandomAffine, policy_by_name
 from .datasets import ImageBatch, ImageDataset, Images, PolicyDataset, channel_moments, stack
@@ -30,7 +30,7 @@ class LabelledImages(NamedTuple):
     names: list[str] | None = None
 
 
-class ImageDataModule(LoadedDataModule[LabelledImages], ABC):
+class ImageDataModule(DrawnDataModule[LabelledImages], ABC):
     """Images with class labels, split by class, augmented by batch.
 
     The split is stratified and depends on the labels and `split_seed` alone: with `fold` it is k-fold, without it
@@ -49,7 +49,7 @@ class ImageDataModule(LoadedDataModule[LabelledImages], ABC):
         fill: What the augmentation shows outside the image: "zeros", "border" or "reflection".
         policy: Augmentation by name on each image, of timm ("rand-m7-n2-mstd0.5") or torchvision
             ("TrivialAugmentWide"); None for none.
-        options: Of `core.training.LoadedDataModule`: fractions and seed of the split, batches.
+        options: Of `core.training.DrawnDataModule`: fractions and seed of the split, batches.
     """
 
     def __init__(
