@@ -6,10 +6,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from core.training import DrawnDataModule, Split
+from core.training import DrawnDataModule, Split, hash_arrays
 
 from .augment import RandomAffine, policy_by_name
-from .datasets import ImageBatch, ImageDataset, Images, PolicyDataset, channel_moments, stack
+from .datasets import ArrayImages, ImageBatch, ImageDataset, Images, PolicyDataset, channel_moments, stack
 from .splits import stratified_split
 
 
@@ -51,6 +51,9 @@ class ImageDataModule(DrawnDataModule[LabelledImages], ABC):
             ("TrivialAugmentWide"); None for none.
         options: Of `core.training.DrawnDataModule`: fractions and seed of the split, batches.
     """
+
+    val_set: ImageDataset | None
+    test_set: ImageDataset | None
 
     def __init__(
         self,
@@ -102,6 +105,13 @@ class ImageDataModule(DrawnDataModule[LabelledImages], ABC):
         self.mean, self.std = channel_moments(train)
         if self.policy is not None:
             self.train_set = PolicyDataset(train, policy_by_name(self.policy, self.image_size))
+
+    def fingerprint(self) -> str:
+        """A hash of pixels and labels, where the images are in memory; others say how."""
+        whole = self.ready()
+        if not isinstance(whole.images, ArrayImages):
+            raise NotImplementedError(f"{type(self).__name__}.fingerprint: expected a hash of the content, got none")
+        return hash_arrays(whole.images.array, whole.labels.astype(np.int64))
 
     @property
     def whole(self) -> LabelledImages | None:

@@ -67,7 +67,10 @@ class ImageArrayData(ImageDataModule):
             raise ValueError(
                 f"names: expected {count} different names, got {len(set(self.names))} of {len(self.names)}"
             )
-        self.targets, self.class_names = (None, ()) if labels is None else _targets(labels, classes, count)
+        self.targets: np.ndarray | None = None
+        self.class_names: tuple[str, ...] = ()
+        if labels is not None:
+            self.targets, self.class_names = _targets(labels, classes, count)
         if split is not None and self.fold is not None:
             raise ValueError(f"fold: expected none beside a split, got {self.fold}")
         self.given = None if split is None else Split.of_parts(split, count)
