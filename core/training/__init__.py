@@ -16,7 +16,18 @@ if TYPE_CHECKING:
     from .checkpoint.best import Best, EarlyStop
     from .checkpoint.checkpoints import RunCheckpoint, SafeCheckpointIO, check_fits, read_checkpoint
     from .cli import main
-    from .data import PARTS, BatchKeys, DataModule, Key, LoadedDataModule, Loader, Split, hash_arrays, hash_files
+    from .data import (
+        PARTS,
+        BatchKeys,
+        DataModule,
+        DrawnDataModule,
+        Key,
+        LoadedDataModule,
+        Loader,
+        Split,
+        hash_arrays,
+        hash_files,
+    )
     from .files import read_json, replacing, write_json, write_text
     from .load import LoadedRun, load_run
     from .metrics import Ranking, classification_metrics, regression_metrics
@@ -33,6 +44,7 @@ __all__ = [
     "BatchKeys",
     "Best",
     "DataModule",
+    "DrawnDataModule",
     "EarlyStop",
     "Key",
     "LoadedDataModule",
@@ -75,7 +87,7 @@ _HOMES = {
     "checkpoint.best": "Best EarlyStop",
     "checkpoint.checkpoints": "RunCheckpoint SafeCheckpointIO check_fits read_checkpoint",
     "cli": "main",
-    "data": "PARTS BatchKeys DataModule Key LoadedDataModule Loader Split hash_arrays hash_files",
+    "data": "PARTS BatchKeys DataModule DrawnDataModule Key LoadedDataModule Loader Split hash_arrays hash_files",
     "files": "read_json replacing write_json write_text",
     "load": "LoadedRun load_run",
     "metrics": "Ranking classification_metrics regression_metrics",

@@ -1,7 +1,7 @@
 """Simpler methods beside a model: what each of them answers, and which of them are asked for."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -46,7 +46,7 @@ def by_name(results: Iterable[BaselineResult], stage: str) -> dict[str, dict[str
     return {result.name: result.metrics(stage) for result in results}
 
 
-def checked_names(names: Sequence[str] | None, known: Sequence[str]) -> list[str]:
+def checked_names(names: Sequence[str] | None, known: Collection[str]) -> list[str]:
     """The methods that are asked for: None asks for all that are known, [] for none.
 
     Raises:

@@ -4,7 +4,7 @@ import importlib
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
-import yaml  # type: ignore[import-untyped]
+import yaml
 
 from .checkpoint.checkpoints import check_fits, read_checkpoint
 from .data.module import DataModule

@@ -84,7 +84,7 @@ class SupplyGraphData(LoadedDataModule[Products]):
         val_fraction: Part of the days for validation.
         test_fraction: Part of the days for the test.
         batch_size: Days per step.
-        options: Of `core.training.LoadedDataModule`, without split_seed: nothing is drawn.
+        options: Of `core.training.DataModule`.
 
     Raises:
         FileNotFoundError: A file of the data set is missing.
@@ -108,9 +108,8 @@ class SupplyGraphData(LoadedDataModule[Products]):
         batch_size: int = 16,
         **options: Any,
     ) -> None:
-        fractions = {"val_fraction": val_fraction, "test_fraction": test_fraction}
-        super().__init__(**fractions, split_seed=0, batch_size=batch_size, **options)
-        self.hparams.pop("split_seed", None)  # no option of this class
+        super().__init__(batch_size=batch_size, **options)
+        self.val_fraction, self.test_fraction = val_fraction, test_fraction
         if root is None:
             raise ValueError("root: expected the SupplyGraph folder (--data.root DIR), got None")
         if series not in SERIES:

@@ -29,6 +29,9 @@ class EventsBranch(nn.Module):
         batch: The samples; their tokens may be left out, the query stays.
     """
 
+    time: Tensor
+    keep: Tensor
+
     def __init__(self, model: EventModel, batch: TokenBatch) -> None:
         super().__init__()
         self.model = model
@@ -105,7 +108,9 @@ def timeline(task: EventClassificationTask, samples: EventSamples, n: int, codes
     branch = EventsBranch(task.model, batch).eval()
     x = task.model.embed_tokens(batch)
     _, layers = task.model.encode(x, batch.time, batch.keep, need=("weights",))
-    weights = layers[-1].weights[0, :, -1, :-1]
+    asked = layers[-1].weights
+    assert asked is not None  # as they were asked for
+    weights = asked[0, :, -1, :-1]
     whole = branch(x)[0, 0]
     T = x.shape[1] - 1
     left_out = ~torch.eye(T + 1, dtype=torch.bool)[:T]

@@ -131,13 +131,15 @@ def chosen_images(data: ImageDataModule, items: int | Sequence[str]) -> ImageBat
         held = 0 if data.test_set is None else len(data.test_set)
         if not 1 <= items <= held:
             raise ValueError(f"items: expected 1 to {held}, the images of the test part, got {items}")
+        assert data.test_set is not None
         return stack([data.test_set[place] for place in range(items)])
     if not items:
         raise ValueError("items: expected at least one name, got none")
     found: dict[str, ImageBatch] = {}
     for part in (data.test_set, data.val_set, data.plain_train_set):
-        numbers = [] if part is None else part.items
-        for place, name in enumerate(data.names_of(torch.as_tensor(numbers, dtype=torch.long))):
+        if part is None:
+            continue
+        for place, name in enumerate(data.names_of(torch.as_tensor(part.items, dtype=torch.long))):
             if name in items and name not in found:
                 found[name] = part[place]
     unknown = [name for name in items if name not in found]

@@ -4,6 +4,7 @@ import math
 from typing import Any
 
 from timm.scheduler import create_scheduler_v2
+from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
@@ -44,7 +45,7 @@ class NamedSchedule(LRScheduler):
         self.warmup, self.warmup_lr = warmup, float(options.get("warmup_lr", 1e-5))
         super().__init__(optimizer)
 
-    def get_lr(self) -> list[float]:
+    def get_lr(self) -> list[float | Tensor]:
         """Rates of the groups at the present step."""
         if self.last_epoch < self.warmup:
             share = self.last_epoch / self.warmup

@@ -16,7 +16,6 @@ from typing import Any, ClassVar
 
 import torch
 from timm.data import Mixup
-from torch import nn
 from torch.nn import functional as F
 from torchmetrics import ClasswiseWrapper, MetricCollection
 from torchmetrics.classification import BinaryRecall, BinarySpecificity, MulticlassAccuracy
@@ -35,6 +34,7 @@ from core.training import (
 from ..images.base import ImageDataModule
 from ..images.datasets import ImageBatch
 from ..vit.backbones import create_backbone, pretrained_moments
+from ..vit.model import VisionTransformer
 from .baselines import BASELINES
 from .explain import ImageExplains, chosen_images
 from .schedules import NAMES, NamedSchedule
@@ -75,6 +75,8 @@ class ImageClassificationTask(Task):
         ValueError: An argument is out of range or does not fit the data.
     """
 
+    mean: torch.Tensor
+    std: torch.Tensor
     data_type = ImageDataModule
     batch_type = ImageBatch
     batches_from = "vision.ImageArrayData"
@@ -286,7 +288,7 @@ def mix(mixer: Mixup, image: torch.Tensor, label: torch.Tensor) -> tuple[torch.T
     return torch.cat([mixed, image[even:]]), torch.cat([target.to(image.dtype), rest])
 
 
-def attention_maps(model: nn.Module, images: torch.Tensor) -> torch.Tensor:
+def attention_maps(model: VisionTransformer, images: torch.Tensor) -> torch.Tensor:
     """What the class token attends to in each block and head, as maps over the patches.
 
     Attention is not an explanation: it says where the token reads, not what the answer depends on.

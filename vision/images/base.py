@@ -6,10 +6,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from core.training import LoadedDataModule, Split
+from core.training import DrawnDataModule, Split, hash_arrays
 
 from .augment import RandomAffine, policy_by_name
-from .datasets import ImageBatch, ImageDataset, Images, PolicyDataset, channel_moments, stack
+from .datasets import ArrayImages, ImageBatch, ImageDataset, Images, PolicyDataset, channel_moments, stack
 from .splits import stratified_split
 
 
@@ -30,7 +30,7 @@ class LabelledImages(NamedTuple):
     names: list[str] | None = None
 
 
-class ImageDataModule(LoadedDataModule[LabelledImages], ABC):
+class ImageDataModule(DrawnDataModule[LabelledImages], ABC):
     """Images with class labels, split by class, augmented by batch.
 
     The split is stratified and depends on the labels and `split_seed` alone: with `fold` it is k-fold, without it
@@ -49,8 +49,11 @@ class ImageDataModule(LoadedDataModule[LabelledImages], ABC):
         fill: What the augmentation shows outside the image: "zeros", "border" or "reflection".
         policy: Augmentation by name on each image, of timm ("rand-m7-n2-mstd0.5") or torchvision
             ("TrivialAugmentWide"); None for none.
-        options: Of `core.training.LoadedDataModule`: fractions and seed of the split, batches.
+        options: Of `core.training.DrawnDataModule`: fractions and seed of the split, batches.
     """
+
+    val_set: ImageDataset | None
+    test_set: ImageDataset | None
 
     def __init__(
         self,
@@ -102,6 +105,13 @@ class ImageDataModule(LoadedDataModule[LabelledImages], ABC):
         self.mean, self.std = channel_moments(train)
         if self.policy is not None:
             self.train_set = PolicyDataset(train, policy_by_name(self.policy, self.image_size))
+
+    def fingerprint(self) -> str:
+        """A hash of pixels and labels, where the images are in memory; others say how."""
+        whole = self.ready()
+        if not isinstance(whole.images, ArrayImages):
+            raise NotImplementedError(f"{type(self).__name__}.fingerprint: expected a hash of the content, got none")
+        return hash_arrays(whole.images.array, whole.labels.astype(np.int64))
 
     @property
     def whole(self) -> LabelledImages | None:

@@ -22,7 +22,7 @@ class ImageBatch(NamedTuple):
 
     image: torch.Tensor
     label: torch.Tensor
-    index: torch.Tensor
+    index: torch.Tensor  # type: ignore[assignment]  # a tuple's method of this name is not of use here
 
 
 class Images(Protocol):

@@ -79,8 +79,9 @@ def read_image(path: str | Path, *, channels: int = 3, background: float = 1.0) 
 
 def _pixels(image: Image.Image, raw_mode: str, path: Path) -> torch.Tensor:
     """All samples of the file scaled to [0, 1], (C, H, W) with C in 1, 2, 3, 4 (an even C ends with alpha)."""
-    if getattr(image, "n_frames", 1) > 1 and image.format != "MPO":
-        raise ValueError(f"{path}: expected one picture, got {image.n_frames} (an animation or pages)")
+    frames = getattr(image, "n_frames", 1)
+    if frames > 1 and image.format != "MPO":
+        raise ValueError(f"{path}: expected one picture, got {frames} (an animation or pages)")
     if image.format == "PNG" and "16B" in raw_mode and image.mode in ("RGB", "RGBA", "LA"):
         image.load()  # Pillow checks the whole file, torchvision reads all 16 bits
         data = torch.from_numpy(np.fromfile(path, dtype=np.uint8))

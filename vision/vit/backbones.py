@@ -91,5 +91,5 @@ def pretrained_moments(model: nn.Module) -> tuple[torch.Tensor, torch.Tensor]:
     Shapes:
         answer: two of (C,)
     """
-    cfg = model.pretrained_cfg
+    cfg: Any = model.pretrained_cfg
     return torch.tensor(cfg["mean"]), torch.tensor(cfg["std"])

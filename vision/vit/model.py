@@ -236,7 +236,7 @@ class VisionTransformer(nn.Module):
     def forward_features(self, x: torch.Tensor) -> torch.Tensor:
         """Normalised tokens of the last block, (B, prefix + N, D)."""
         x = self._embed(x)
-        if self.grad_checkpointing and not torch.jit.is_scripting():
+        if self.grad_checkpointing and not torch.jit.is_scripting():  # type: ignore[attr-defined]
             x = checkpoint_seq(self.blocks, x)
         else:
             x = self.blocks(x)
@@ -340,5 +340,5 @@ class VisionTransformer(nn.Module):
             raise ValueError("TorchScript: expected global_pool 'token', 'avg' or '', got 'map'")
         twin = copy.copy(self)
         twin._modules = dict(self._modules)
-        twin.blocks = nn.Sequential(*(block.__prepare_scriptable__() for block in self.blocks))
+        twin.blocks = nn.Sequential(*(block.__prepare_scriptable__() for block in self.blocks))  # type: ignore[operator]
         return twin

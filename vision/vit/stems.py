@@ -47,6 +47,11 @@ class Stem(nn.Module):
         check_images(x, self.in_chans, self.patch_size)
         return self.proj(x).flatten(2).transpose(1, 2)
 
+    @staticmethod
+    def first_conv() -> str:
+        """Name of the convolution that sees the image."""
+        raise NotImplementedError("first_conv: expected a stem's own, got none")
+
 
 class PatchStem(Stem):
     """One linear map of each p x p patch: out = W unfold(x) + b."""

@@ -106,7 +106,7 @@ def integrated_gradients(subject: Subject, steps: int) -> tuple[Tensor, Tensor]:
         MissingExtraError: captum is not installed.
     """
     try:
-        from captum.attr import IntegratedGradients  # type: ignore[import-untyped]
+        from captum.attr import IntegratedGradients
     except ModuleNotFoundError as error:
         raise MissingExtraError("faithfulness", error, "viz") from error
 

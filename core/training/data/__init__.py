@@ -1,7 +1,7 @@
 """Data modules: where the data come from, who trains and who judges, and which samples make which batch."""
 
 from .arrays import as_array, column_names, item_names
-from .loaded import LoadedDataModule
+from .loaded import DrawnDataModule, LoadedDataModule
 from .module import DataModule, hash_arrays, hash_files
 from .sampling import BatchKeys, Key, Loader, mix
 from .split import PARTS, Split, check_scheme
@@ -10,6 +10,7 @@ __all__ = [
     "PARTS",
     "BatchKeys",
     "DataModule",
+    "DrawnDataModule",
     "Key",
     "LoadedDataModule",
     "Loader",

@@ -1,4 +1,4 @@
-"""The base of data modules that are read as a whole and then split."""
+"""The bases of data modules that are read as a whole and then split."""
 
 from abc import ABC, abstractmethod
 from typing import Any, Generic, TypeVar
@@ -15,20 +15,14 @@ class LoadedDataModule(DataModule, ABC, Generic[Loaded]):
         load() -> arrange(loaded) -> introduce()
 
     A subclass writes `load`, which answers all that there is, and `arrange`, which sets `split`, `train_set`,
-    `val_set` and `test_set`.
+    `val_set` and `test_set`; where it draws the parts, it builds on `DrawnDataModule`.
 
     Args:
-        val_fraction: Part of the data for validation; 0 for none.
-        test_fraction: Part for the test; 0 for none.
-        split_seed: Of the split.
         options: Of `core.training.DataModule`.
     """
 
-    def __init__(
-        self, val_fraction: float = 0.1, test_fraction: float = 0.2, split_seed: int = 0, **options: Any
-    ) -> None:
+    def __init__(self, **options: Any) -> None:
         super().__init__(**options)
-        self.val_fraction, self.test_fraction, self.split_seed = val_fraction, test_fraction, split_seed
         self.loaded: Loaded | None = None
         self.split: Split | None = None
 
@@ -67,6 +61,27 @@ class LoadedDataModule(DataModule, ABC, Generic[Loaded]):
             return f"nothing is split: {len(self.predict_set)} to predict"  # type: ignore[arg-type]
         self.ready()
         return "" if self.split is None else f"{self.split_words()}: {self.split}"
+
+    def split_words(self) -> str:
+        """How the parts were drawn."""
+        return "given"
+
+
+class DrawnDataModule(LoadedDataModule[Loaded], ABC):
+    """Loaded data whose parts are drawn, by fractions and a seed.
+
+    Args:
+        val_fraction: Part of the data for validation; 0 for none.
+        test_fraction: Part for the test; 0 for none.
+        split_seed: Of the split.
+        options: Of `core.training.DataModule`.
+    """
+
+    def __init__(
+        self, val_fraction: float = 0.1, test_fraction: float = 0.2, split_seed: int = 0, **options: Any
+    ) -> None:
+        super().__init__(**options)
+        self.val_fraction, self.test_fraction, self.split_seed = val_fraction, test_fraction, split_seed
 
     def split_words(self) -> str:
         """How the parts were drawn."""

@@ -95,6 +95,14 @@ class Split:
         """The three parts."""
         return iter((self.train, self.val, self.test))
 
+    def __len__(self) -> int:
+        """Three: a split can be read as the tuple of its parts."""
+        return len(PARTS)
+
+    def __getitem__(self, place: int) -> np.ndarray:
+        """The part at this place of `PARTS`."""
+        return (self.train, self.val, self.test)[place]
+
     def part(self, name: str) -> np.ndarray:
         """A part by its name: "train", "val" or "test"."""
         if name not in PARTS:

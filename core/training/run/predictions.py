@@ -97,8 +97,8 @@ def write_table(path: Path, table: dict[str, list[Any]]) -> None:
     """Write columns to a .csv or .parquet file."""
     with replacing(path) as temporary:
         if path.suffix == ".parquet":
-            import pyarrow  # type: ignore[import-untyped]
-            import pyarrow.parquet  # type: ignore[import-untyped]
+            import pyarrow
+            import pyarrow.parquet
 
             pyarrow.parquet.write_table(pyarrow.table(table), temporary)
         else:

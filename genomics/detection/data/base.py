@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from core.training import LoadedDataModule, Split
+from core.training import DrawnDataModule, Split
 
 from ...motifs.lookup import find_motifs
 from ...motifs.matrices import Motif
@@ -30,7 +30,7 @@ class Loaded(NamedTuple):
     train: np.ndarray | None = None
 
 
-class SequenceDataModule(LoadedDataModule[Loaded]):
+class SequenceDataModule(DrawnDataModule[Loaded]):
     """Sequences with a site (1) and without (0), split by groups, with shuffles where negatives are missing.
 
     A part without negatives gets `ratio` dinucleotide shuffles of each of its positives: fixed ones for validation and
@@ -45,7 +45,7 @@ class SequenceDataModule(LoadedDataModule[Loaded]):
         fresh: Draw the training part's shuffles anew in every epoch.
         motif: For the baseline that scans with known matrices, and for nothing else: a motif file, a JASPAR id
             (MA0095.2), or a list of ids. Of several the baseline takes the best on the validation part.
-        options: Of `core.training.LoadedDataModule`; `seed` is also that of the fresh shuffles, `split_seed` that of
+        options: Of `core.training.DrawnDataModule`; `seed` is also that of the fresh shuffles, `split_seed` that of
             the fixed ones.
 
     Raises:

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 from torch_geometric.data import Data
 
-from core.training import PARTS, LoadedDataModule, Split
+from core.training import PARTS, DrawnDataModule, Split
 
 from ...layers.inputs import check_edge_index
 from ...layers.structure import AddHops, in_degree
@@ -79,7 +79,7 @@ class SampledNodes(Dataset[NodeBatch]):
         return [NodeBatch(data, torch.arange(len(items)), self.part.index[chosen])]
 
 
-class NodeData(LoadedDataModule[LabelledGraph], ABC):
+class NodeData(DrawnDataModule[LabelledGraph], ABC):
     """Nodes with classes.
 
     Without `fanouts` an epoch is one step over the whole graph; with them, targets come in batches with a sample of
@@ -102,7 +102,7 @@ class NodeData(LoadedDataModule[LabelledGraph], ABC):
         fanouts: Neighbours to draw for the targets, for these neighbours, and so on, a number for each layer of the
             model; -1 for all.
         batch_size: Targets per step, with `fanouts`.
-        options: Of `core.training.LoadedDataModule`.
+        options: Of `core.training.DrawnDataModule`.
 
     Raises:
         ValueError: An option is out of range, or the data do not fit together.

@@ -35,7 +35,8 @@ class InputOutputData(FlowData[Economy]):
         economies: Synthetic economies for training; a tenth as many for validation.
         val_fraction: Part of the columns for validation, with "columns".
         test_fraction: Part of the columns for the test, with "columns".
-        options: Of `FlowData`; a step has batch_size economies or groups of 8 columns; split_seed is theirs.
+        split_seed: Of the columns' split.
+        options: Of `FlowData`; a step has batch_size economies or groups of 8 columns.
 
     Raises:
         FileNotFoundError: There is no such file.
@@ -55,9 +56,11 @@ class InputOutputData(FlowData[Economy]):
         economies: int = 200,
         val_fraction: float = 0.1,
         test_fraction: float = 0.3,
+        split_seed: int = 0,
         **options: Any,
     ) -> None:
-        super().__init__(val_fraction=val_fraction, test_fraction=test_fraction, **options)
+        super().__init__(**options)
+        self.val_fraction, self.test_fraction, self.split_seed = val_fraction, test_fraction, split_seed
         if (use is None) != (make is None) or (use is None) == (table is None):
             raise ValueError(
                 "use, make, table: expected BEA's two tables (--data.use USE.csv.gz --data.make MAKE.csv.gz) or one "

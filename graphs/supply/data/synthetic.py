@@ -41,7 +41,7 @@ class SyntheticEconomyData(FlowData[Economies]):
         hub: Greatest exponent of the preference for few suppliers.
         smallest: Coefficients below it are left out.
         seed: Of the draws and of the order.
-        options: Of `FlowData`, without fractions and split_seed: each part is drawn by itself.
+        options: Of `FlowData`.
 
     Raises:
         ValueError: An option is out of range.
@@ -67,9 +67,7 @@ class SyntheticEconomyData(FlowData[Economies]):
         seed: int = 0,
         **options: Any,
     ) -> None:
-        super().__init__(seed=seed, val_fraction=0.0, test_fraction=0.0, split_seed=0, **options)
-        for name in ("val_fraction", "test_fraction", "split_seed"):
-            self.hparams.pop(name, None)  # no options of this class: nothing is drawn from a whole
+        super().__init__(seed=seed, **options)
         if shocks not in SHOCKS:
             raise ValueError(f"shocks: expected one of {', '.join(SHOCKS)}, got {shocks!r}")
         if economies < 1 or held_out < 1 or count < 1:

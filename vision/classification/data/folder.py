@@ -166,7 +166,7 @@ def _files_by_class(root: Path, classes: Sequence[str]) -> list[list[Path]]:
     others = set(_class_folders(root)) - set(classes)
     if others:
         raise ValueError(f"{root}: expected the classes {', '.join(classes)}, got also {', '.join(sorted(others))}")
-    found = []
+    found: list[list[Path]] = []
     for name in classes:
         if not (root / name).is_dir():
             found.append([])  # a test part need not have every class

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from core.training import Split, hash_arrays
+from core.training import Split
 
 from ...images.base import ImageDataModule, LabelledImages
 from ...images.datasets import ArrayImages
@@ -62,7 +62,8 @@ class MedMnistData(ImageDataModule):
                 )
         classes = self._classes(labels)
         ends = np.cumsum([len(part) for part in labels])
-        split = Split(*(np.arange(end - len(part), end) for end, part in zip(ends, labels, strict=True)))
+        train, val, test = (np.arange(end - len(part), end) for end, part in zip(ends, labels, strict=True))
+        split = Split(train, val, test)
         names = [f"{part}/{k}" for part, targets in zip(PARTS, labels, strict=True) for k in range(len(targets))]
         return LabelledImages(ArrayImages(np.concatenate(images)), np.concatenate(labels), classes, split, names)
 
@@ -87,11 +88,6 @@ class MedMnistData(ImageDataModule):
         if len(names) != count:
             raise ValueError(f"class_names: expected {count} names for {self.path}, got {len(names)}")
         return tuple(names)
-
-    def fingerprint(self) -> str:
-        """A hash of pixels and labels."""
-        whole = self.ready()
-        return hash_arrays(whole.images.array, whole.labels)
 
 
 def _read_npz(path: Path) -> dict[str, np.ndarray]:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from core.training import LoadedDataModule, Split
+from core.training import DrawnDataModule, Split
 
 
 def numbers(*values: int) -> np.ndarray:
@@ -14,6 +14,7 @@ def test_parts_by_name_in_order_and_in_words():
     split = Split(numbers(0, 2), numbers(), numbers(5))
     assert [len(part) for part in split] == [2, 0, 1] and split.part("test").tolist() == [5]
     assert str(split) == "train 2, val 0, test 1"
+    assert np.concatenate(split).tolist() == [0, 2, 5] and split[2].tolist() == [5] and len(split) == 3
     with pytest.raises(ValueError, match="part: expected one of train, val, test, got 'valid'"):
         split.part("valid")
 
@@ -50,7 +51,7 @@ def test_masks_and_numbers_of_a_user():
     assert [part.tolist() for part in split] == [[0, 2], [], [3]]
 
 
-class Letters(LoadedDataModule[str]):
+class Letters(DrawnDataModule[str]):
     licence, source = "none", "made"
 
     def __init__(self, word: str = "abcd", fails: bool = False, **options) -> None:
