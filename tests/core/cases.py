@@ -10,10 +10,15 @@ from itertools import product
 import torch
 from torch import Tensor
 
+import core
 from core import biases, masks
 
 Allowed = Callable[[int, int, int, int], bool]
 Logit = Callable[[int, int, int, int], float]
+
+ANY = torch.empty(1, 1, 1, 1)
+BACKENDS = sorted(c.backend for c in core.plan(ANY, ANY, ANY).candidates if not c.reasons)
+"""Those that serve here whatever the mask and the bias are."""
 
 
 def cases(n: int) -> int:

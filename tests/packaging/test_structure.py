@@ -21,7 +21,7 @@ SYSTEMS = (
 """What can be removed by deleting its folder; the other folders of a domain are rooms that systems share."""
 CORE = (
     *("extras", "_version", "symbols", "masks", "biases", "scores", "engine", "tiles", "backends", "attend", "layers"),
-    *("positions", "fusion", "analysis", "robust", "training"),
+    *("positions", "fusion", "analysis", "explain", "robust", "training"),
 )
 """What stands in core, from the ground up: each imports what stands before it."""
 SCRIPTS = ("demos", "benchmarks")

@@ -13,14 +13,13 @@ import core
 from core import biases, masks, scores
 from core.backends import BACKENDS
 from core.backends.flex import flex
-from core.engine import pose
 from core.symbols import Sizes as Places
-from core.symbols import Symbolic, node
+from core.symbols import node
 
 from ...cases import Sizes, bias_cases, cases, mask_cases
+from .problems import LEARNED, SCORES, assert_equal, draw, everywhere, gradients, problem
 
 KERNEL = flex._kernel  # as it is without the fixtures here
-SCORES = [scores.Dot(), scores.Cosine(), scores.Gaussian()]
 
 
 @pytest.fixture(scope="class")
@@ -35,37 +34,6 @@ def on_the_cpu():
         yield patch
 
 
-def draw(s, D=4, Dv=5, heads=1, dtype=torch.float32):
-    """Queries, keys and values that require grad."""
-    shapes = (s.B, s.H, s.Lq, D), (s.B, s.H // heads, s.Lk, D), (s.B, s.H // heads, s.Lk, Dv)
-    return [s.normal(*shape).to(dtype).requires_grad_() for shape in shapes]
-
-
-def problem(q, k, v, **arguments):
-    defaults = {"mask": None, "bias": None, "score": scores.Dot(), "scale": None, "temperature": 1.0}
-    return pose(q, k, v, **{**defaults, "dropout_p": 0.0, "need": (), **arguments})
-
-
-def everywhere(mod, s):
-    """A function of one pair at all of them."""
-    b, h, i, j = (torch.arange(n) for n in (s.B, s.H, s.Lq, s.Lk))
-    value = mod(b[:, None, None, None], h[:, None, None], i[:, None], j)
-    return value.expand(s.B, s.H, s.Lq, s.Lk)
-
-
-def gradients(backend, qkv, build, learnable, weights, **arguments):
-    """Output, lse, and the gradients of a weighted sum of both by q, k, v and what is learned.
-
-    `build` answers, from what is learned, arguments of `attend`.
-    """
-    qkv = [x.detach().clone().requires_grad_() for x in qkv]
-    learnable = [t.detach().clone().requires_grad_() for t in learnable]
-    arguments = arguments | (build(*learnable) if build else {})
-    out, lse, *_ = core.attend(*qkv, backend=backend, need=("lse",), **arguments)
-    total = (out * weights).sum() + (torch.where(lse.isinf(), 0.0, lse) * weights[..., 0]).sum()
-    return out, lse, *torch.autograd.grad(total, [*qkv, *learnable])
-
-
 def record_joint_graphs(patch):
     """Answer the list into which the graph of each score and its gradient goes, as the kernel's backward inlines it."""
     operators = importlib.import_module("torch._higher_order_ops.flex_attention")
@@ -78,14 +46,6 @@ def record_joint_graphs(patch):
 
     patch.setattr(operators, "create_fw_bw_graph", recording)
     return graphs
-
-
-def assert_equal(got, expected, tolerance=1e-5):
-    """Compare relative to the largest number in play: a gradient may be a sum of large terms that cancel."""
-    finite = [y.detach()[y.isfinite()].abs() for y in expected]
-    scale = max((float(y.max()) for y in finite if y.numel()), default=0.0)
-    for x, y in zip(got, expected, strict=True):
-        torch.testing.assert_close(x, y, rtol=tolerance, atol=tolerance * scale, equal_nan=True)
 
 
 def assert_inlines(graph):
@@ -103,101 +63,6 @@ def assert_inlines(graph):
             assert all(user.op == "output" for user in step.users), f"{step} is not a gradient: a tensor is read twice"
         elif step.op == "call_function":
             assert torch.Tag.pointwise in step.target.tags or step.target in reads, step.target
-
-
-class TestFunctionsOfOnePair:
-    @pytest.mark.parametrize("sizes", [(2, 2, 6, 6), (1, 2, 3, 7), (2, 1, 7, 3), (1, 1, 1, 1)])
-    def test_masks_equal_their_definitions(self, sizes):
-        s = Sizes(*sizes, seed=1)
-        for name, (mask, definition) in mask_cases(s).items():
-            mod = mask.elementwise(Places(*sizes, torch.device("cpu")))
-            assert torch.equal(everywhere(mod, s), s.dense(definition).bool()), name
-
-    @pytest.mark.parametrize("sizes", [(2, 2, 6, 6), (1, 2, 3, 7), (2, 1, 7, 3), (1, 1, 1, 1)])
-    def test_biases_equal_their_definitions(self, sizes):
-        s = Sizes(*sizes, seed=2)
-        for name, (build, learnable, definition) in bias_cases(s).items():
-            value = everywhere(build(*learnable).elementwise(Places(*sizes, torch.device("cpu"))), s)
-            assert value.dtype == torch.float32, name
-            torch.testing.assert_close(value.double(), s.dense(definition), rtol=1e-5, atol=1e-5, msg=name)
-
-    def test_large_integer_times_lose_nothing(self):
-        times = torch.tensor([[1_700_000_000_000_000_001, 1_700_000_000_000_000_003]])
-        mod = biases.TimeDecay(times, 1.0).elementwise(Places(1, 1, 2, 2, torch.device("cpu")))
-        assert everywhere(mod, Sizes(1, 1, 2, 2))[0, 0].tolist() == [[0.0, -2.0], [-2.0, 0.0]]
-
-    def test_an_infinite_time_masks_and_has_no_gradient(self):
-        rate = torch.ones(1, requires_grad=True)
-        bias = biases.TimeDecay(torch.tensor([[0.0, torch.inf]]), rate)
-        mod = bias.elementwise(Places(1, 1, 2, 2, torch.device("cpu")))
-        value = everywhere(mod, Sizes(1, 1, 2, 2))[0, 0, 0]
-        assert value.tolist() == [0.0, -math.inf]
-        assert torch.autograd.grad(value.exp().sum(), rate)[0].tolist() == [0.0]
-
-    def test_only_nodes_that_list_pairs_need_tables(self):
-        """Of core's own; a node that has no elementwise form yet is read from a table, too."""
-        s, formless = Sizes(1, 2, 4, 4), {masks.Edges, masks.Neighbours, biases.EdgeBias}
-        nodes = [mask for mask, _ in mask_cases(s).values()]
-        nodes += [build(*learnable) for build, learnable, _ in bias_cases(s).values()]
-        for whole in nodes:
-            leaves = list(whole.leaves())
-            slow = [leaf for leaf in leaves if type(leaf).elementwise is Symbolic.elementwise]
-            assert list(whole.tables()) == slow
-            assert {type(leaf) for leaf in leaves} & formless <= {type(leaf) for leaf in slow}
-        simple = masks.Causal(), masks.Window(1, 1), masks.Segments(torch.zeros(1, 4).long()), biases.Alibi(1.0)
-        assert not [table for one in simple for table in one.tables()]
-        many = biases.DistanceDecay(torch.zeros(1, 4, 9), 1.0)
-        assert list((many + biases.Alibi(1.0)).tables()) == [many]
-
-
-class TestBlocks:
-    @pytest.mark.parametrize("sizes", [(2, 2, 300, 300), (1, 1, 130, 400), (1, 2, 256, 128), (1, 1, 5, 7)])
-    @pytest.mark.parametrize("walk", [1, 1 << 26])
-    def test_equal_those_that_torch_finds_pair_by_pair(self, monkeypatch, sizes, walk):
-        monkeypatch.setattr(flex, "WALK", walk)
-        B, H, Lq, Lk = sizes
-        lengths = torch.randint(0, Lk + 1, (B,), generator=torch.Generator().manual_seed(0))
-        for mask in (
-            masks.Causal(),
-            masks.Window(140, 3),
-            masks.Causal() & masks.Padding(lengths),
-            masks.Dense(torch.rand(B, H, Lq, Lk) < 1e-4),
-            ~masks.Window(0, 0),
-        ):
-            q, k = torch.zeros(B, H, Lq, 1), torch.zeros(B, H, Lk, 1)
-            got = flex._block_mask(problem(q, k, k, mask=mask), Places(B, H, Lq, Lk, q.device))
-            dense = mask.materialize(B, H, Lq, Lk)
-            pairs = torch_flex.create_block_mask(got.mask_mod, *dense.shape[:2], Lq, Lk, device="cpu")
-            assert torch.equal(got.to_dense(), pairs.to_dense())
-            assert torch.equal(got.kv_num_blocks, pairs.kv_num_blocks)
-            assert torch.equal(got.full_kv_num_blocks, pairs.full_kv_num_blocks)
-            assert got.shape == (*dense.shape[:2], Lq, Lk)
-
-    def test_are_kept_for_masks_without_tensors_alone(self, monkeypatch):
-        monkeypatch.setattr(flex, "MOST_BLOCK_MASKS", 2)
-        q = torch.zeros(1, 1, 8, 1)
-        flex._block_masks.clear()
-        sizes = Places(1, 1, 8, 8, q.device)
-
-        def count(mask):
-            flex._block_mask(problem(q, q, q, mask=mask), sizes)
-            return len(flex._block_masks)
-
-        assert count(masks.Window(1, 1)) == 1
-        assert count(masks.Window(1, 1)) == 1
-        assert count(masks.Window(1, 2)) == 2
-        assert count(masks.Window(1, 3)) == 2
-        assert count(masks.Padding(torch.tensor([3]))) == 2
-        flex._block_masks.clear()
-
-    def test_follow_lengths_that_change_in_place(self):
-        q = torch.zeros(1, 1, 300, 1)
-        lengths = torch.tensor([300])
-        mask = masks.Padding(lengths)
-        for length, blocks in ((300, 3), (100, 1)):
-            lengths.fill_(length)
-            got = flex._block_mask(problem(q, q, q, mask=mask), Places(1, 1, 300, 300, q.device))
-            assert int(got.to_dense()[0, 0, 0].sum()) == blocks
 
 
 @pytest.mark.usefixtures("on_the_cpu")
@@ -301,9 +166,6 @@ class TestEager:
             got, expected = (core.attend(*qkv, bias=bias, backend=b, need=("lse",)) for b in ("flex", "reference"))
         assert got.out.dtype == torch.bfloat16 and got.lse.dtype == torch.float32
         assert_equal(got[:2], expected[:2], 2e-2)
-
-
-LEARNED = ["time exponential", "time logarithmic", "distance exponential", "relative", "edges per head", "key", "sum"]
 
 
 @pytest.mark.usefixtures("on_the_cpu")

@@ -7,7 +7,7 @@ import core
 from core import masks
 
 from ...cases import Sizes, bias_cases, mask_cases
-from .test_flex import LEARNED, SCORES, assert_equal, draw, gradients
+from .problems import LEARNED, SCORES, assert_equal, draw, gradients
 
 MASKS = ("none", "causal", "window or global", "segments", "not after", "all three", "padding both", "dense")
 PAIRS = [(mask, bias) for mask in MASKS for bias in ("none", "sum")]

@@ -1,4 +1,4 @@
-"""What tiles must not change: the answer, whatever their size, and what they must save."""
+"""What tiles must not change: the answer, whatever their size."""
 
 import pytest
 import torch
@@ -7,7 +7,6 @@ from hypothesis import strategies as st
 
 import core
 from core import biases, masks
-from core.engine import pose
 from core.tiles import tiles
 
 from ...cases import Sizes, bias_cases, cases, mask_cases
@@ -84,31 +83,6 @@ def test_every_answer_at_the_edges_of_tiles(tile, L, mask, dropout_p):
     for answer in answers[1:]:
         for a, b in zip(answer, answers[0], strict=True):
             torch.testing.assert_close(a, b, rtol=1e-12, atol=1e-12)
-
-
-@pytest.mark.parametrize(
-    ("mask", "visited"),
-    [
-        (None, 16),
-        (masks.Causal(), 10),
-        (masks.Window(1, 1), 10),
-        (masks.Window(0, 0), 4),
-        (masks.Segments(torch.tensor([[0] * 8 + [1] * 8])), 8),
-        (masks.Padding(torch.tensor([5]), torch.tensor([5])), 4),
-        (masks.Causal() & masks.Padding(torch.tensor([5]), torch.tensor([5])), 3),
-        (masks.Edges(torch.tensor([[0, 15], [0, 0]])), 2),
-    ],
-    ids=str,
-)
-def test_empty_tiles_are_not_visited(tile, mask, visited):
-    tile(4, 4)
-    x = torch.randn(1, 2, 16, 4)
-    problem = pose(
-        x, x, x, mask=mask, bias=None, score=core.scores.Dot(), scale=None, temperature=1.0, dropout_p=0.0, need=()
-    )
-    tiler = tiles.Tiler(tiles.Work.of(problem, None), tiles.Grid(), x, x)
-    count = sum(1 for rows in tiler.row_parts() for _ in tiler.tiles(rows, tiler.by_query(x, rows)))
-    assert count == visited
 
 
 def test_second_derivatives_name_the_way_out():
