@@ -1,8 +1,7 @@
 """pyproject.toml: reasons for every bound, one version, requirements that cover what the code imports."""
 
+import ast
 import re
-import subprocess
-import sys
 import tomllib
 from importlib import metadata
 
@@ -115,9 +114,8 @@ def test_every_package_says_that_it_is_typed():
         assert (ROOT / package / "py.typed").is_file()
 
 
-@pytest.mark.parametrize("domain", ["genomics", "graphs", "timeseries"])
+@pytest.mark.parametrize("domain", DOMAINS)
 def test_domains_without_systems_say_so(domain):
-    run = [sys.executable, "-c", f"import {domain}; print({domain}.__doc__)"]
-    said = subprocess.run(run, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    said = ast.get_docstring(ast.parse((ROOT / domain / "__init__.py").read_text("utf-8")))
     holds_code = len(sources(domain)) > 1
     assert ("holds nothing yet" in " ".join(said.split())) != holds_code
