@@ -15,8 +15,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-NAMES = ("test_backends", "test_tiled", "test_gathered", "test_banded", "test_flex")
-TESTS = [f"tests/core/{name}.py" for name in NAMES]
+TESTS = "tests/core/backends"
 BAR = 10_000
 
 
@@ -25,7 +24,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--times", type=int, default=10)
     arguments = parser.parse_args()
-    command = [sys.executable, "-m", "pytest", "-q", "--hypothesis-show-statistics", "-k", "equal", *TESTS]
+    command = [sys.executable, "-m", "pytest", "-q", "--hypothesis-show-statistics", "-k", "equal", TESTS]
     environment = os.environ | {"ATTENTION_SUITE_CASES": str(arguments.times)}
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
     counts, name = {}, ""

@@ -21,7 +21,7 @@ def test_the_domains_check_first_and_all_alike() -> None:
         assert all(line.split()[1] in sys.stdlib_module_names for line in before.split("\n") if line.strip()), domain
         assert (mark + after).strip() == (
             "from attention_suite import check_core\n\ncheck_core(__name__)\n\n"
-            "from core.extras import MissingExtraError  # noqa: E402"
+            "from core.extras import MissingExtraError, former_modules  # noqa: E402"
         ), domain
 
 
