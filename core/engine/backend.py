@@ -62,6 +62,8 @@ class Backends(dict[str, Backend]):
                 f"{what}: expected a core.backends.Backend, or what has its methods, got a {type(backend).__name__} "
                 f"without {', '.join(missing)}"
             )
+        if getattr(backend, "name", name) != name:
+            raise ValueError(f"{what}: expected a backend of this name, got one that is called {backend.name!r}")
         super().__setitem__(name, backend)
 
     def update(self, backends: Mapping[str, Backend]) -> None:  # type: ignore[override]  # a mapping alone

@@ -27,6 +27,17 @@ def registered(base: type) -> list[type]:
     return sorted(found.values(), key=lambda cls: (cls.__module__.partition(".")[0], cls.__name__))
 
 
+def abstract(base: type, name: str) -> type | None:
+    """The class of this name or path below `base` that cannot be made, as it lacks a method; None: there is none."""
+    pending: list[type] = list(base.__subclasses__())
+    while pending:
+        cls = pending.pop()
+        pending += cls.__subclasses__()
+        if inspect.isabstract(cls) and name in (cls.__name__, f"{cls.__module__}.{cls.__qualname__}", public_path(cls)):
+            return cls
+    return None
+
+
 def public_path(cls: type) -> str:
     """The shortest path by which a class can be imported: "vision.DigitsData", not the file that it stands in."""
     parts = cls.__module__.split(".")

@@ -10,7 +10,7 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from attention_suite import describe, nearest, needs
 
 from ..data.module import DataModule
-from ..registry import registered
+from ..registry import abstract, registered
 from ..task import Task
 from .domains import Domain
 
@@ -32,6 +32,8 @@ def explain(error: Exception, domains: list[Domain]) -> str:
         return lacking
     if isinstance(error, ArgumentError):
         return _parser_error(text, domains)
+    if text.startswith("Does not validate against any of the Union subtypes") and (raised := _raised(text)):
+        return raised
     return describe(error, plain=(MisconfigurationException,))
 
 
@@ -62,6 +64,13 @@ def _lacking(text: str) -> str | None:
     if module is None or path == module or path.startswith(f"{module}."):
         return None
     return f"{key}: {path} {needs(module)}"
+
+
+def _raised(text: str) -> str | None:
+    """What the constructor of a class said, out of jsonargparse's list of what went wrong for each type."""
+    listed = (_first(r"(?s)Errors:\n(.*?)\nGiven value type:", text) or "").split("\n  - ")
+    said = [one.strip().removeprefix("- ") for one in listed if "Expected a <class 'NoneType'>" not in one]
+    return said[0] if len(said) == 1 and said[0] else None
 
 
 def _trainer_key(text: str) -> str:
@@ -102,9 +111,17 @@ def _parser_error(text: str, domains: list[Domain]) -> str:
     inner_key = re.findall(r'Parser key "([^"]+)"', text)
     kinds = _first(r"Subtypes: \[([^\]]+)\]", text)
     value = _first(r"Given value: ([^\n]*)", text)
+    if base and value and (cls := abstract(base, value)):
+        missing = ", ".join(sorted(cls.__abstractmethods__))  # type: ignore[attr-defined]
+        return f"{key}: expected a {base.__name__} that can be made, got {value}, which lacks {missing}"
     if kinds and value and not path:
         name = ".".join(dict.fromkeys(inner_key))
         return f"{name}: expected {_kinds(kinds)}, got {value!r}"
+    if path and inner_key[1:]:
+        last = text.rpartition('Parser key "')[2]
+        kinds, value = _first(r"Subtypes: \[(.+)\]\n", last), _first(r"Given value: ([^\n]*)", last)
+        if kinds and value:
+            return f"{key}.{inner_key[-1]}: expected {_kinds(kinds)}, got {value!r}"
     return " ".join(text.split())
 
 
@@ -118,7 +135,8 @@ def _class(path: str, base: type) -> type | None:
 
 
 def _kinds(text: str) -> str:
-    names = [name.rpartition(".")[2] for name in re.findall(r"<class '([\w.]+)'>", text)]
+    plain = re.sub(r"<class '([\w.]+)'>", lambda found: found[1].rpartition(".")[2], text)
+    names = [name.replace("typing.", "") for name in re.split(r", (?![^\[]*\])", plain)]
     return " or ".join("nothing" if name == "NoneType" else name for name in names) or text
 
 

@@ -59,6 +59,8 @@ def test_what_lacks_a_method_is_refused_when_entered():
             enter("module", module)
     with pytest.raises(TypeError, match=r"expected a backend, got the class Reference: enter an instance"):
         BACKENDS["mine"] = Reference
+    with pytest.raises(ValueError, match=r"BACKENDS\['other'\]: expected a backend of this name, got .* called 'mine'"):
+        BACKENDS["other"] = Mine()
     assert set(BACKENDS) == {"fused", "flex", "gathered", "reference", "banded", "tiled"}
 
 

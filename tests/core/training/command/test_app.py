@@ -6,6 +6,7 @@ import signal
 from abc import abstractmethod
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -14,7 +15,7 @@ from lightning import Callback
 from lightning.pytorch.loggers.logger import DummyLogger
 
 from core.extras import MissingExtraError
-from core.training import DataModule, Task
+from core.training import DataModule, StepOutput, Task
 from core.training.cli import main
 from core.training.command.app import _config_name, _configs_first
 from core.training.command.domains import load_domains, offer
@@ -114,9 +115,19 @@ WRONG = {
     "checkpoint by a word": (["--ckpt_path", "best"], "ckpt_path: expected a checkpoint file, got 'best'"),
     "bad data": (["--data.bad", "true"], "data.n: expected points, got nothing"),
     "bad batch size": (["--data.batch_size", "0"], "batch_size: expected a positive number, got 0"),
+    "bad value of a task": (["--model.warmup_fraction", "2"], "warmup_fraction: expected 0 <= fraction < 1, got 2.0"),
+    "wrong type of what may be left out": (["--model.warmup_epochs", "x"], "model.warmup_epochs: expected float or"),
+    "task that lacks a method": (["--model", "Half"], "a Task that can be made, got Half, which lacks predict_step"),
     "no such device": (["--trainer.accelerator", "abacus"], "abacus"),
     "no end": (["--trainer.max_epochs", "-1"], "trainer.max_steps: a cosine schedule needs an end"),
 }  # fmt: skip
+
+
+class Half(Task):
+    """Lacks predict_step."""
+
+    def shared_step(self, batch: Any, stage: str) -> StepOutput:
+        raise AssertionError
 
 
 class BarrenLogger(DummyLogger):
