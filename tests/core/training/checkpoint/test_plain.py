@@ -101,8 +101,8 @@ def test_a_callback_calls_no_function_of_an_unknown_module(lightning, tmp_path: 
     bad = tmp_path / "bad.yaml"
     bad.write_text(
         "trainer:\n  callbacks:\n  - class_path: lightning.pytorch.callbacks.LambdaCallback\n"
-        "    init_args: {on_train_start: shutil.rmtree}\n"
+        "    init_args: {on_train_start: json.dumps}\n"
     )
     result = lightning("fit", "--config", bad)
-    assert result.status == 1 and "expected a function of torch.nn, core," in result.err, result.err
-    assert "ATTENTION_SUITE_ALLOW=shutil" in result.err
+    assert result.status == 1 and "expected a function of torch.nn, " in result.err, result.err
+    assert "ATTENTION_SUITE_ALLOW=json" in result.err
