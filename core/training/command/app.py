@@ -14,11 +14,12 @@ from typing import Any
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
-from attention_suite import FAILED, INTERRUPTED, PREFIX, TERMINATED, USAGE, CommandError
+from attention_suite import FAILED, INTERRUPTED, PREFIX, TERMINATED, USAGE, CommandError, registered
 
 from ..checkpoint.averaging import WeightAverage
 from ..checkpoint.best import EarlyStop
 from ..checkpoint.checkpoints import RunCheckpoint, SafeCheckpointIO, check_fits, read_checkpoint
+from ..checkpoint.plain import check_functions, check_given, check_stored
 from ..checkpoint.stored import Stored, settle_names
 from ..data.module import DataModule
 from ..run.folder import RunFolder
@@ -69,6 +70,8 @@ class SuiteCLI(LightningCLI):
         self.stored: Stored | None = None
         if self.ckpt_path is not None:
             self.checkpoint = read_checkpoint(self.ckpt_path)
+            for key in ("hyper_parameters", "datamodule_hyper_parameters"):
+                check_stored(self.checkpoint.get(key, {}), key, self.ckpt_path)
             self.stored = Stored(self.checkpoint, self.ckpt_path, options.model.clone(), self.arguments)
 
     def before_instantiate_classes(self) -> None:
@@ -76,7 +79,12 @@ class SuiteCLI(LightningCLI):
         if self.subcommand is None:
             return
         options = self.config[self.subcommand]
+        check_functions(options, _known_modules())
         task = pkgutil.resolve_name(options.model.class_path)
+        for part in ("model", "data"):
+            given = options.get(part)
+            if given is not None:
+                check_given(given.get("init_args") or {}, pkgutil.resolve_name(given.class_path), part)
         settle_names(options.model.get("init_args") or {}, task, self.arguments)
         if self.stored is not None:
             for note in self.stored.settle(options.model, resume=self.subcommand == "fit", task=task):
@@ -195,7 +203,7 @@ def run(arguments: list[str]) -> int:
 def _run(arguments: list[str]) -> int:
     domains = load_domains()
     if "" not in sys.path:
-        sys.path.insert(0, "")  # class paths of the user's own modules in the working folder
+        sys.path.append("")  # class paths of the user's own modules in the working folder, behind what is installed
     try:
         _start(_configs_first(arguments))
     except SIGTERMException:
@@ -271,6 +279,11 @@ def _configs_first(arguments: list[str]) -> list[str]:
         else:
             (configs if argument.startswith("--config=") else others).append(argument)
     return [*arguments[:1], *configs, *others]
+
+
+def _known_modules() -> list[str]:
+    """The packages whose functions a configuration may name."""
+    return ["torch.nn", "torch._C._nn", "core", *(point.module for point in registered().values())]
 
 
 def _config_name(arguments: list[str]) -> str | None:
