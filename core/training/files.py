@@ -2,6 +2,8 @@
 
 import json
 import os
+import secrets
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,7 +15,7 @@ def replacing(path: str | Path) -> Iterator[Path]:
     """Give a temporary path in the same folder; when the block ends well, it takes the place of `path` at once."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(f".{path.name}.{_host()}.{os.getpid()}.{secrets.token_hex(8)}.tmp")
     try:
         yield temporary
         with temporary.open("rb") as file:
@@ -21,6 +23,29 @@ def replacing(path: str | Path) -> Iterator[Path]:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove the temporaries of writes that were killed: those of processes of this machine that are no more."""
+    for leftover in folder.glob(".*.tmp"):
+        parts = leftover.name.split(".")
+        if len(parts) < 5 or parts[-4] != _host() or not parts[-3].isdigit() or _is_alive(int(parts[-3])):
+            continue
+        leftover.unlink(missing_ok=True)
+
+
+def _host() -> str:
+    return "".join(letter for letter in socket.gethostname() if letter.isalnum()) or "host"
+
+
+def _is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # somebody else's
+        return True
+    return True
 
 
 def write_text(path: str | Path, text: str) -> None:

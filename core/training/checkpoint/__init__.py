@@ -2,6 +2,7 @@
 
 from .best import Best, EarlyStop
 from .checkpoints import RunCheckpoint, SafeCheckpointIO, check_fits, read_checkpoint
+from .sizes import check_sizes
 
 __all__ = [
     "Best",
@@ -9,5 +10,6 @@ __all__ = [
     "RunCheckpoint",
     "SafeCheckpointIO",
     "check_fits",
+    "check_sizes",
     "read_checkpoint",
 ]

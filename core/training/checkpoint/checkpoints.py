@@ -16,6 +16,7 @@ from ..rng import get_rng_state, set_rng_state
 from ..run.folder import RunFolder
 from ..task import Task
 from .best import Best
+from .sizes import check_sizes
 
 
 def read_checkpoint(path: str | Path) -> dict[str, Any]:
@@ -44,6 +45,10 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
         raise ValueError(f"ckpt_path: {path} is damaged or no checkpoint") from error
     if not isinstance(checkpoint, dict) or "state_dict" not in checkpoint:
         raise ValueError(f"ckpt_path: {path} is no checkpoint of a task: it has no state_dict")
+    state = checkpoint["state_dict"]
+    if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
+        raise ValueError(f"ckpt_path: {path}: state_dict: expected tensors by name, got something else")
+    check_sizes(state.items(), f"ckpt_path: {path}")
     return checkpoint
 
 

@@ -47,6 +47,12 @@ class SuiteCLI(LightningCLI):
         parser.add_argument("--test_after_fit", type=bool, default=False, help="fit: then test the best checkpoint")
         parser.add_argument("--run_name", type=str | None, help="name of the run's folder; default: the config's name")
         parser.add_argument("--out", type=str | None, help="predict: table to write, .csv or .parquet")
+        parser.add_argument(
+            "--raw_cells",
+            type=bool,
+            default=False,
+            help="predict: texts like =A1 go into a .csv without apostrophe",
+        )
 
     @staticmethod
     def subcommands() -> dict[str, set[str]]:
@@ -120,7 +126,7 @@ class SuiteCLI(LightningCLI):
             if trainer["enable_checkpointing"] is not False and not trainer["fast_dev_run"]:
                 callbacks.append(RunCheckpoint(folder, options["checkpoint_every"]))
         elif self.subcommand == "predict":
-            callbacks.append(PredictionTable(options["out"], folder))
+            callbacks.append(PredictionTable(options["out"], folder, options["raw_cells"]))
         loggers = trainer["logger"]
         if loggers is not False:
             others = [] if loggers in (None, True) else loggers if isinstance(loggers, list) else [loggers]

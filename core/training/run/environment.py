@@ -2,6 +2,7 @@
 
 import os
 import platform
+import re
 import subprocess
 import sys
 from importlib import metadata
@@ -29,8 +30,23 @@ def describe(trainer: Trainer, seed: int | None) -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "precision": str(trainer.precision),
         "seed": seed,
-        "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
+        "command": [Path(sys.argv[0]).name, *masked(sys.argv[1:])],
     }
+
+
+def masked(arguments: list[str]) -> list[str]:
+    """Arguments of a command with the values of secrets left out: of options whose last word names one."""
+    shown, hide = [], False
+    for argument in arguments:
+        option, sign, _ = argument.partition("=")
+        secret = argument.startswith("-") and re.search(
+            r"(?:^|[-_.])(token|password|secret|api_?key)$", option, re.IGNORECASE
+        )
+        shown.append(
+            "***" if hide and not argument.startswith("--") else f"{option}=***" if secret and sign else argument
+        )
+        hide = bool(secret) and not sign
+    return shown
 
 
 def describe_data(data: Any) -> dict[str, Any]:

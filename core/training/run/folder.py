@@ -22,7 +22,7 @@ from typing import Any
 
 from lightning import Callback, LightningModule, Trainer
 
-from ..files import read_json, write_json
+from ..files import read_json, remove_leftovers, write_json
 from ..task import Task
 from .environment import describe, describe_data
 
@@ -36,10 +36,15 @@ class RunFolder(Callback):
         name: of the kind of run, the folder above version_<n>; None takes the task's class name.
         checkpoint: that the run resumes from or evaluates.
         seed: to be recorded.
+
+    Raises:
+        ValueError: the name leads out of the folder above it.
     """
 
     def __init__(self, name: str | None = None, checkpoint: str | Path | None = None, seed: int | None = None) -> None:
         super().__init__()
+        if name is not None and (name != Path(name).name or name in ("", ".", "..")):
+            raise ValueError(f"run_name: expected a name of a folder inside trainer.default_root_dir, got {name!r}")
         self.name, self.seed = name, seed
         self.checkpoint = Path(checkpoint) if checkpoint is not None else None
         self.path: Path | None = None
@@ -60,8 +65,7 @@ class RunFolder(Callback):
         self.path, self.is_new = chosen
         if not trainer.is_global_zero:
             return
-        for leftover in self.path.glob(".*.tmp"):  # of a write that was killed
-            leftover.unlink()
+        remove_leftovers(self.path)
         if self.is_new and stage == "fit" and self.checkpoint is not None:
             for name in ("best.ckpt", "metrics.csv"):  # what the run that goes on here has got so far
                 if (self.checkpoint.parent / name).is_file():

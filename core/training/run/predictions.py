@@ -23,16 +23,17 @@ class PredictionTable(Callback):
     Args:
         out: file to write; None writes predictions.csv into the run's folder.
         folder: of the run.
+        raw: leave texts that a spreadsheet would take for formulas as they are, see `write_table`.
 
     Raises:
         ValueError: the ending is neither .csv nor .parquet.
     """
 
-    def __init__(self, out: str | Path | None = None, folder: RunFolder | None = None) -> None:
+    def __init__(self, out: str | Path | None = None, folder: RunFolder | None = None, raw: bool = False) -> None:
         super().__init__()
         if out is not None and Path(out).suffix not in ENDINGS:
             raise ValueError(f"out: expected a file ending in {' or '.join(ENDINGS)}, got {out}")
-        self.out, self.folder = None if out is None else Path(out), folder
+        self.out, self.folder, self.raw = None if out is None else Path(out), folder, raw
         self.written: Path | None = None
         self._batches: list[dict[str, list[Any]]] = []
 
@@ -65,7 +66,7 @@ class PredictionTable(Callback):
         for parts in zip(*shares, strict=True):
             for name, column in table.items():
                 column.extend(_interleave([part[name] for part in parts]))
-        write_table(path, table)
+        write_table(path, table, self.raw)
         self.written = path
 
 
@@ -93,8 +94,12 @@ def columns(outputs: Any) -> dict[str, list[Any]]:
     return table
 
 
-def write_table(path: Path, table: dict[str, list[Any]]) -> None:
-    """Write columns to a .csv or .parquet file."""
+def write_table(path: Path, table: dict[str, list[Any]], raw: bool = False) -> None:
+    """Write columns to a .csv or .parquet file.
+
+    Texts in a .csv that begin with = + - @, are longer than one character and are no numbers stand behind an
+    apostrophe, so that a spreadsheet does not run them, unless `raw`; .parquet holds them as they are.
+    """
     with replacing(path) as temporary:
         if path.suffix == ".parquet":
             import pyarrow
@@ -104,8 +109,28 @@ def write_table(path: Path, table: dict[str, list[Any]]) -> None:
         else:
             with temporary.open("w", newline="", encoding="utf-8") as file:
                 writer = csv.writer(file, lineterminator="\n")
-                writer.writerow(table)
-                writer.writerows(zip(*table.values(), strict=True))
+                shown = _as_it_is if raw else _cell
+                writer.writerow(map(shown, table))
+                writer.writerows(zip(*(map(shown, column) for column in table.values()), strict=True))
+
+
+def _as_it_is(value: Any) -> Any:
+    return value
+
+
+def _cell(value: Any) -> Any:
+    """A text that a spreadsheet would take for a formula, behind an apostrophe; everything else as it is."""
+    if not isinstance(value, str) or len(value) < 2 or value[0] not in "=+-@" or _is_number(value):
+        return value
+    return f"'{value}"
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _interleave(parts: Sequence[Sequence[Any]]) -> list[Any]:

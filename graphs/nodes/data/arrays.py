@@ -161,6 +161,8 @@ def _classes(y: Any, class_names: Sequence[str] | None, count: int) -> tuple[Ten
             raise ValueError(f"y: expected classes among {', '.join(names)}, got {strange[0]!r}")
         array = np.array([-1 if item is None else names.index(str(item)) for item in listed], dtype=np.int64)
     label = _of_length("y", _whole("y", array), count, "(N,)")
+    if names is None and count and int(label.max()) >= count:
+        raise ValueError(f"y: expected class numbers below the {count} nodes, got {int(label.max())}")
     if names is None:
         names = [str(number) for number in range(int(label.max()) + 1 if count else 0)]
     if len(names) < 2:

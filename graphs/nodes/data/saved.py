@@ -11,6 +11,7 @@ from torch_geometric.data.data import DataEdgeAttr, DataTensorAttr
 from torch_geometric.data.storage import GlobalStorage
 
 from core.training import Split, hash_files
+from core.training.checkpoint import check_sizes
 
 from .base import LabelledGraph, NodeData
 
@@ -61,6 +62,11 @@ class SavedGraphData(NodeData):
         data = joined(read_graphs(path), path)
         given = self._given(data)
         count = int(data.y.max()) + 1 if data.y.numel() else 0
+        if count > len(data.y):
+            node = int(data.y.argmax())
+            raise ValueError(
+                f"{path}: y: expected class numbers below the {len(data.y)} nodes, got {count - 1} at node {node}"
+            )
         names = tuple(self.class_names or (str(k) for k in range(count)))
         if count < 2 or len(names) < count:
             raise ValueError(f"{path}: expected 2 or more classes with a name each, got {count} and {len(names)} names")
@@ -109,6 +115,10 @@ def read_graphs(path: str | Path) -> list[Data]:
         named = re.search(r"GLOBAL (\S+)", str(error))
         reason = f"one that holds {named[1]}" if named else " ".join(str(error).split())[:120]
         raise ValueError(f"{path}: expected graphs in a file that loads without running code, got {reason}") from error
+    for place, graph in enumerate(content if isinstance(content, (list, tuple)) else [content]):
+        items = graph.items() if isinstance(graph, dict) else graph.to_dict().items() if isinstance(graph, Data) else ()
+        tensors = [(f"graph {place}: {name}", value) for name, value in items if isinstance(value, torch.Tensor)]
+        check_sizes(tensors, path)
     if isinstance(content, Data):
         return [content]
     if isinstance(content, (list, tuple)) and content and all(isinstance(each, Data) for each in content):
@@ -137,6 +147,9 @@ def joined(graphs: list[Data], path: str | Path) -> Data:
             raise ValueError(f"{where}: expected y with a class for each of {graph.x.shape[0]} nodes, got {got}")
         if graph.edge_attr is not None and graph.edge_attr.ndim == 1:
             graph.edge_attr = graph.edge_attr[:, None]
+        for name in ("x", "edge_attr", "edge_weight"):  # models compute in single precision
+            if name in graph and torch.is_tensor(graph[name]) and graph[name].is_floating_point():
+                graph[name] = graph[name].float()
     if len(graphs) == 1:
         return graphs[0]
     batch = Batch.from_data_list(graphs)

@@ -85,6 +85,8 @@ class EventDataModule(DrawnDataModule[LoadedEvents], ComparesSubjects, ABC):
         samples = loaded.samples
         if len(samples) == 0:
             raise ValueError(f"{type(self).__name__}: expected labelled samples, got none")
+        if not samples.lengths.any() and not samples.static_names:
+            raise ValueError(f"{type(self).__name__}: expected events before {len(samples)} prediction times, got none")
         unknown = int(samples.unlabelled.sum())
         if unknown and not (self.all_test and stage in ("predict", None)):
             raise ValueError(

@@ -10,7 +10,7 @@ from lightning import Callback
 
 from core.training import read_checkpoint
 from core.training.files import read_json, replacing, write_json
-from core.training.run.environment import git_revision, versions
+from core.training.run.environment import git_revision, masked, versions
 from core.training.run.folder import _claim
 
 from ..conftest import read
@@ -188,3 +188,20 @@ def test_versions_and_revision() -> None:
     assert {"python", "torch", "lightning", "torchmetrics"} <= set(versions())
     assert "pytest" not in versions()
     assert git_revision(Path("/")) is None
+
+
+@pytest.mark.parametrize("name", ["../elsewhere", "/tmp/elsewhere", "a/b", "..", ""])
+def test_a_run_stays_inside_its_root(lightning, tmp_path: Path, name: str) -> None:
+    result = lightning("fit", f"--run_name={name}")
+    if name == "":  # nothing was asked for: the configuration's name
+        assert result.status == 0 and (tmp_path / "runs/toy/version_0").is_dir()
+        return
+    assert result.status == 1 and "run_name: expected a name of a folder inside" in result.err
+    assert not (tmp_path / "elsewhere").exists()
+
+
+def test_secrets_do_not_stand_in_the_environment() -> None:
+    words = ["fit", "--trainer.logger.api_key=abc", "--x.token", "def", "--data.seed", "3", "--password", "--lr", "1"]
+    shown = ["fit", "--trainer.logger.api_key=***", "--x.token", "***", "--data.seed", "3", "--password", "--lr", "1"]
+    assert masked(words) == shown
+    assert masked(["--tokens", "5", "--model.token_width=3"]) == ["--tokens", "5", "--model.token_width=3"]

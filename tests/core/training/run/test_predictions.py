@@ -6,7 +6,7 @@ import pyarrow.parquet
 import pytest
 import torch
 
-from core.training.run.predictions import PredictionTable, _interleave, columns
+from core.training.run.predictions import PredictionTable, _interleave, columns, write_table
 
 
 def test_columns_of_every_kind() -> None:
@@ -61,3 +61,17 @@ def test_predict_writes_ids_and_probabilities(lightning, tmp_path: Path) -> None
     assert [float(row["probability"]) for row in rows] == pytest.approx(table["probability"], abs=1e-6)
     result = lightning("predict", "--ckpt_path", best, "--out", tmp_path / "table.xls")
     assert result.status == 1 and "expected a file ending in .csv or .parquet" in result.err
+
+
+def test_a_spreadsheet_runs_no_cell(tmp_path: Path) -> None:
+    cells = ["=1+1", "+x", "-2.5", "-", "@SUM(A1)", "-1e3", "plain", "a=b"]
+    table = {"id": cells, "=score": [-1.5] * 8}
+    write_table(tmp_path / "a.csv", table)
+    with (tmp_path / "a.csv").open(newline="") as file:
+        rows = list(csv.reader(file))
+    assert rows[0] == ["id", "'=score"]
+    assert [row[0] for row in rows[1:]] == ["'=1+1", "'+x", "-2.5", "-", "'@SUM(A1)", "-1e3", "plain", "a=b"]
+    assert rows[1][1] == "-1.5"
+    write_table(tmp_path / "b.csv", table, raw=True)
+    with (tmp_path / "b.csv").open(newline="") as file:
+        assert [row["id"] for row in csv.DictReader(file)] == cells

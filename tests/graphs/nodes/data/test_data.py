@@ -229,3 +229,34 @@ def test_bad_options_are_named(tmp_path, options, message):
 def test_an_empty_list_is_refused(tmp_path):
     with pytest.raises(ValueError, match="got a list"):
         SavedGraphData(save(tmp_path, [])).setup()
+
+
+def test_numbers_of_another_precision_are_converted(tmp_path):
+    data = communities(edge_dim=2)
+    data.x, data.edge_attr = data.x.double(), data.edge_attr.half()
+    torch.save(data, tmp_path / "graph.pt")
+    module = SavedGraphData(str(tmp_path / "graph.pt"))
+    module.setup()
+    assert module.ready().data.x.dtype == module.ready().data.edge_attr.dtype == torch.float32
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            lambda data: data.update({"y": data.y * 10**9}),
+            "y: expected class numbers below the 60 nodes, got",
+        ),
+        (
+            lambda data: data.update({"x": torch.zeros(1, 1).expand(60, 1 << 26)}),
+            "graph 0: x: expected 16,106,127,360",
+        ),
+    ],
+)
+def test_files_that_claim_too_much_are_refused(tmp_path, change, message):
+    data = communities()
+    change(data)
+    torch.save(data, tmp_path / "graph.pt")
+    assert (tmp_path / "graph.pt").stat().st_size < 50_000
+    with pytest.raises(ValueError, match=message):
+        SavedGraphData(str(tmp_path / "graph.pt")).setup()

@@ -1,10 +1,14 @@
 """What a task says to data that do not fit it, and how a trained model takes those that are named otherwise."""
 
+from pathlib import Path
+
 import lightning as L
 import numpy as np
 import pytest
 
-from ...event_fakes import drawn
+from timeseries import EventTableData
+
+from ...event_fakes import drawn, write_table
 from ..test_task import fitted, given_data, task
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*LeafSpec.*:FutureWarning")  # lightning 2.6 on torch 2.14
@@ -116,3 +120,10 @@ def test_samples_must_be_in_the_models_names(tmp_path):
         model.encode(type(mine)(**{**vars(mine), "codes": (*mine.codes, "d")}))
     with pytest.raises(ValueError, match="static_names: expected 'age' at place 0, as the model learned, got 'weight'"):
         model.encode(type(mine)(**{**vars(mine), "static_names": ("weight",)}))
+
+
+def test_a_table_without_events_trains_nothing(tmp_path: Path) -> None:
+    path, labels = write_table(tmp_path)
+    path.write_text(path.read_text().splitlines()[0] + "\n")
+    with pytest.raises(ValueError, match="EventTableData: expected events before 40 prediction times, got none"):
+        EventTableData(str(path), str(labels)).setup("fit")
