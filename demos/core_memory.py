@@ -89,7 +89,7 @@ def check_that_all_are_here() -> None:
             while stack:
                 part = stack.pop()
                 seen.add(type(part))
-                stack += [*getattr(part, "parts", ()), *([part.part] if isinstance(part, masks.Not) else [])]
+                stack += part.nodes()
     bases = {masks.Mask, masks.PairMask, biases.Bias}
     classes = [getattr(package, name) for package in (masks, biases) for name in package.__all__]
     nodes = {c for c in classes if isinstance(c, type) and issubclass(c, masks.Mask | biases.Bias)} - bases

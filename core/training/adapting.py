@@ -18,7 +18,7 @@ class AdaptsToData:
         if self.data_type is not None and not isinstance(data, self.data_type):
             types = self.data_type if isinstance(self.data_type, tuple) else (self.data_type,)
             expected = " or ".join(one.__name__ for one in types)
-            raise ValueError(f"data: {type(self).__name__} expected {expected}, got {type(data).__name__}")
+            raise ValueError(f"data: expected {expected} for {type(self).__name__}, got {type(data).__name__}")
         self.adapt_to(data)
 
     def adapt_to(self, data: Any) -> None:
@@ -42,4 +42,4 @@ def check_batch(batch: Any, expected: type | None, owner: str, source: str = "")
     fields = getattr(expected, "_fields", ())
     what = f"{expected.__name__}({', '.join(fields)})" if fields else expected.__name__
     hint = f"; {source} makes such batches from your own arrays" if source else ""
-    raise TypeError(f"batch: {owner} expected {what}, got {type(batch).__name__}{hint}")
+    raise TypeError(f"batch: expected {what} for {owner}, got {type(batch).__name__}{hint}")

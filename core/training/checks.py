@@ -85,6 +85,7 @@ def data_batches_are_reproducible(make_data: MakeData) -> None:
         data.setup("fit")
         torch.manual_seed(3)
         batches.append([*_tensors(next(iter(data.train_dataloader())))])
+    _expect(bool(batches[0]), "train_dataloader()", "tensors in the first batch", "none")
     same = len(batches[0]) == len(batches[1]) and all(map(_equal, *batches))
     _expect(same, "train_dataloader()", "the same first batch twice", "two different ones")
 

@@ -85,5 +85,5 @@ def total_steps(trainer: Trainer) -> tuple[int, int]:
         ends = [trainer.estimated_stepping_batches]
         per_epoch = max(1, int(min(ends[0], 2**62)) // max(1, epochs))
     if not ends or math.isinf(min(ends)):
-        raise ValueError("trainer.max_epochs or trainer.max_steps: a cosine schedule needs an end, got none")
+        raise ValueError("trainer.max_epochs or trainer.max_steps: expected an end, as the cosine needs one, got none")
     return int(min(ends)), per_epoch

@@ -37,8 +37,8 @@ class NamedSchedule(LRScheduler):
         for group in optimizer.param_groups:
             group.setdefault("initial_lr", group["lr"])
         try:
-            if taken & options.keys():
-                raise TypeError(f"{', '.join(sorted(taken & options.keys()))} follow from the training")
+            if strange := sorted(taken & options.keys()):
+                raise TypeError(f"expected none that follow from the training, got {', '.join(strange)}")
             self.timm, _ = create_scheduler_v2(optimizer, sched=name, warmup_epochs=0, **settings, **options)
         except TypeError as error:
             raise ValueError(f"scheduler_options: {error}") from error

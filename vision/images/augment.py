@@ -127,7 +127,7 @@ def policy_by_name(name: str, image_size: int) -> Callable[[torch.Tensor], torch
         try:
             policy = getattr(v2, name)()
         except TypeError as error:
-            raise ValueError(f"policy: torchvision's {name} cannot be made without arguments: {error}") from error
+            raise ValueError(f"policy: expected one without arguments, got torchvision's {name}: {error}") from error
     else:
         raise ValueError(
             f"policy: expected a timm string such as 'rand-m7-n2-mstd0.5' or a class of torchvision.transforms.v2 such "

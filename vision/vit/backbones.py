@@ -46,7 +46,7 @@ def create_backbone(
     try:
         return _create(name, pretrained, image_size, arguments)
     except TypeError as error:
-        raise ValueError(f"model_options: {name} does not take them: {error}") from error
+        raise ValueError(f"model_options: expected options of {name}, got: {error}") from error
     except (OSError, RuntimeError) as error:
         if not pretrained:
             raise

@@ -207,7 +207,7 @@ class VisionTransformer(nn.Module):
         if global_pool is not None:
             check_pool(global_pool, self.has_class_token)
             if global_pool == "map" and self.attn_pool is None:
-                raise ValueError("global_pool: 'map' needs a model built with it, got one without attention pooling")
+                raise ValueError("global_pool: expected a model built with 'map', got one without attention pooling")
             if global_pool != "map":
                 self.attn_pool = None
             self.global_pool = global_pool

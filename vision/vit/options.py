@@ -24,4 +24,4 @@ def check_pool(global_pool: str, class_token: bool) -> None:
     if global_pool not in POOLS:
         raise ValueError(f"global_pool: expected one of {POOLS}, got {global_pool!r}")
     if global_pool == "token" and not class_token:
-        raise ValueError("global_pool: 'token' needs class_token=True, got False")
+        raise ValueError("global_pool: expected class_token=True for 'token', got False")

@@ -99,5 +99,5 @@ def _logged(trainer: Trainer, task: Task, name: str) -> float:
     value = trainer.callback_metrics.get(name)
     if value is None:
         known = ", ".join(sorted(k for k in trainer.callback_metrics if "/" in k))
-        raise ValueError(f"{type(task).__name__}.monitor: {name} is not logged; there are {known}")
+        raise ValueError(f"{type(task).__name__}.monitor: expected one of the logged {known}, got {name}")
     return float(value)

@@ -23,28 +23,28 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     """Read a checkpoint of this suite: tensors, numbers, strings and containers of them, nothing that runs.
 
     Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: the file is no checkpoint, is damaged, or holds pickled code; it is named.
+        FileNotFoundError: There is no such file.
+        ValueError: The file is no checkpoint, is damaged, or holds pickled code; it is named.
     """
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"ckpt_path: expected a checkpoint file, got {path}, which is not there")
     if not zipfile.is_zipfile(path):
-        raise ValueError(f"ckpt_path: {path} is damaged or no checkpoint")
+        raise ValueError(f"ckpt_path: expected a checkpoint, got {path}, which is damaged or no checkpoint")
     try:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         if "Unsupported global" in str(error) or "GLOBAL" in str(error):
             what = str(error).split("GLOBAL ")[-1].split(" was not")[0].split("\n")[0]
             raise ValueError(
-                f"ckpt_path: {path} holds pickled code ({what}), which may run anything when loaded: refused. "
-                "Checkpoints of this suite hold tensors and plain values only"
+                f"ckpt_path: expected tensors and plain values only, got {path}: refused, as it "
+                f"holds pickled code ({what}), which may run anything when loaded"
             ) from error
-        raise ValueError(f"ckpt_path: {path} is damaged or no checkpoint") from error
+        raise ValueError(f"ckpt_path: expected a checkpoint, got {path}, which is damaged or no checkpoint") from error
     except (RuntimeError, EOFError) as error:
-        raise ValueError(f"ckpt_path: {path} is damaged or no checkpoint") from error
+        raise ValueError(f"ckpt_path: expected a checkpoint, got {path}, which is damaged or no checkpoint") from error
     if not isinstance(checkpoint, dict) or "state_dict" not in checkpoint:
-        raise ValueError(f"ckpt_path: {path} is no checkpoint of a task: it has no state_dict")
+        raise ValueError(f"ckpt_path: expected a checkpoint of a task, got {path}: it has no state_dict")
     state = checkpoint["state_dict"]
     if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
         raise ValueError(f"ckpt_path: {path}: state_dict: expected tensors by name, got something else")
@@ -56,7 +56,7 @@ def check_fits(checkpoint: dict[str, Any], model: torch.nn.Module, path: str | P
     """Compare a checkpoint's tensors with a model's, by name and shape.
 
     Raises:
-        ValueError: they differ; the first differences are named.
+        ValueError: They differ; the first differences are named.
     """
     saved = {name: tuple(value.shape) for name, value in checkpoint["state_dict"].items()}
     built = {name: tuple(value.shape) for name, value in model.state_dict().items()}
@@ -66,7 +66,7 @@ def check_fits(checkpoint: dict[str, Any], model: torch.nn.Module, path: str | P
     if wrong:
         more = f"; and {len(wrong) - 3} more" if len(wrong) > 3 else ""
         raise ValueError(
-            f"ckpt_path: {path} is a checkpoint of another model than this {type(model).__name__}: "
+            f"ckpt_path: expected a checkpoint of this {type(model).__name__}, got one of another model, {path}: "
             f"{'; '.join(wrong[:3])}{more}"
         )
 
@@ -145,8 +145,9 @@ class RunCheckpoint(Checkpoint):
             set_rng_state(self._rng[trainer.global_rank])
         elif self._rng is not None:
             raise ValueError(
-                f"ckpt_path: this run was saved by {len(self._rng)} processes and cannot be resumed bit for bit by "
-                f"{trainer.world_size}; use the same trainer.devices and trainer.num_nodes"
+                f"ckpt_path: expected a run of {trainer.world_size} processes, got one "
+                f"saved by {len(self._rng)} processes, which others cannot resume bit for bit; "
+                "use the same trainer.devices and trainer.num_nodes"
             )
         elif trainer.global_rank > 0:
             torch.manual_seed(torch.initial_seed() + trainer.global_rank)  # other dropout than process 0

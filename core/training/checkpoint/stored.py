@@ -34,7 +34,7 @@ class Stored:
         task = checkpoint.get("hyper_parameters", {}).get("_class_path")
         wanted = asked.get("class_path")
         if task is not None and task != wanted:  # before anything that a checkpoint names is imported
-            raise ValueError(f"ckpt_path: {path} is a checkpoint of {task}, but the model asked for is {wanted}")
+            raise ValueError(f"ckpt_path: expected a checkpoint of {wanted}, as asked for, got one of {task}: {path}")
 
     def settle(self, model: Any, resume: bool, task: type | None = None) -> list[str]:
         """Let typed options win over stored ones in `model` (changed in place); answer one note per difference.
@@ -86,8 +86,8 @@ class Stored:
             return f"note: model.{key} = {stored!r} from the checkpoint, not {wanted!r} from the configuration"
         if resume:
             raise ValueError(
-                f"model.{key}: the run that is resumed has {stored!r}, got {wanted!r}; leave the option out to "
-                "resume, or --ckpt_path to start anew"
+                f"model.{key}: expected {stored!r}, as the run that is resumed has, got {wanted!r}; leave the option "
+                "out to resume, or --ckpt_path to start anew"
             )
         return f"note: model.{key} = {wanted!r} as typed, not {stored!r} from the checkpoint"
 

@@ -96,7 +96,7 @@ class SuiteCLI(LightningCLI):
             for note in self.stored.settle(options.model, resume=self.subcommand == "fit", task=task):
                 print(note, file=sys.stderr)
             if self.subcommand == "fit" and "loops" not in self.checkpoint:
-                raise ValueError(f"ckpt_path: {self.ckpt_path} holds weights alone: there is no run to resume")
+                raise ValueError(f"ckpt_path: expected a run, got {self.ckpt_path}, which holds weights alone")
         elif self.subcommand != "fit":
             print(
                 f"note: {self.subcommand} without --ckpt_path: the model is as built, not trained by this suite",

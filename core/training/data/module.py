@@ -51,7 +51,7 @@ class DataModule(L.LightningDataModule):
 
     def fingerprint(self) -> str:
         """A hash of the data's content (see `hash_arrays` and `hash_files`)."""
-        raise NotImplementedError(f"{type(self).__name__}.fingerprint: answer a hash of the data's content")
+        raise NotImplementedError(f"{type(self).__name__}.fingerprint: expected a method, got none")
 
     def introduce(self) -> None:
         """Let the task take from the data what it must know: `setup` ends with this."""
@@ -105,7 +105,7 @@ class DataModule(L.LightningDataModule):
         if dataset is None:
             if name == "validation" and self.trainer is not None and self.trainer.state.fn == "fit":
                 return []  # training without validation data is allowed; asking for what is not there is not
-            raise ValueError(f"{type(self).__name__}: there are no {name} data")
+            raise ValueError(f"{type(self).__name__}: expected {name} data, got none")
         world, rank = (1, 0) if self.trainer is None else (self.trainer.world_size, self.trainer.global_rank)
         drop_last = train and self.drop_last
         keys = self.batch_keys(dataset, seed=self.seed, shuffle=train, drop_last=drop_last, rank=rank, world=world)

@@ -70,8 +70,12 @@ class Split:
             count: How many items there are.
 
         Raises:
-            ValueError: A part has another name, a mask another length, or an item does not exist or is in two parts.
+            ValueError: A part has another name, a mask or the groups another length, or an item does not exist or is in
+                two parts.
         """
+        groups, unit = (parts.groups, parts.unit) if isinstance(parts, Split) else (None, "group")
+        if groups is not None and len(groups) != count:
+            raise ValueError(f"groups: expected one for each of {count} items, got {len(groups)}")
         if isinstance(parts, Split):
             parts = dict(zip(PARTS, parts, strict=True))
         strange = sorted(set(parts) - set(PARTS))
@@ -89,7 +93,7 @@ class Split:
                 got = f"{part.dtype} up to {part.max()}"
                 raise ValueError(f"{name}: expected whole numbers 0 .. {count - 1}, got {got}")
             numbers[name] = part.astype(np.int64)
-        return cls(numbers["train"], numbers["val"], numbers["test"])
+        return cls(numbers["train"], numbers["val"], numbers["test"], groups, unit)
 
     def __iter__(self) -> Iterator[np.ndarray]:
         """The three parts."""

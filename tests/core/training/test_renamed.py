@@ -65,7 +65,7 @@ def test_what_is_typed_wins_under_either_name() -> None:
     assert used == {"new": 5, "old": "unset"} and notes == ["note: model.new = 5 as typed, not 'a' from the checkpoint"]
     used, notes = settle({"new": 7, "old": "unset"}, {"new": None, "old": "b"}, "--model.old", "b")
     assert used == {"new": None, "old": "b"} and len(notes) == 1
-    with pytest.raises(ValueError, match=r"model\.new: the run that is resumed has 'a', got 5"):
+    with pytest.raises(ValueError, match=r"model\.new: expected 'a', as the run that is resumed has, got 5"):
         settle({"old": "a"}, {"new": 5, "old": "unset"}, "--model.new=5", resume=True)
 
 

@@ -281,7 +281,7 @@ def test_a_loader_of_ones_own(tmp_path):
     (table,) = fitted.predict(model, one)
     assert table["id"] == ["0", "1", "2", "3"] and table["probability"].shape == (4,)
     assert model.baselines("test") == {}
-    expected = r"batch: MotifDetectionTask expected SequenceBatch\(x, lengths, label, index\), got list; genomics\.Seq"
+    expected = r"batch: expected SequenceBatch\(x, lengths, label, index\) for MotifDetectionTask, got list; genomics"
     with pytest.raises(TypeError, match=expected):
         trainer(tmp_path, max_epochs=1).fit(task(), torch.utils.data.DataLoader([[b.x, b.label]], batch_size=None), one)
     with pytest.raises(ValueError, match="positive_weight: expected a number without a SequenceDataModule"):

@@ -162,7 +162,7 @@ def test_errors(tmp_path):
             DemandForecastTask(**options)
     with pytest.raises(ValueError, match="products, series, lags"):
         DemandForecastTask().setup("fit")
-    with pytest.raises(ValueError, match="data: DemandForecastTask expected SupplyGraphData, got object"):
+    with pytest.raises(ValueError, match="data: expected SupplyGraphData for DemandForecastTask, got object"):
         DemandForecastTask().meet(object())
     with pytest.raises(ValueError, match="baselines: expected names among lag_1, training_mean, ridge"):
         DemandForecastTask(baselines=["lag 1"])

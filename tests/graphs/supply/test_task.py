@@ -226,7 +226,7 @@ def test_from_tables_to_predictions(tmp_path, capsys):
         (lambda: SupplyChainTask(truth="x"), "truth"),
         (lambda: SupplyChainTask(scenarios=1), "scenarios"),
         (lambda: SupplyChainTask(hops=0), "hops"),
-        (lambda: SupplyChainTask().meet(object()), "data: SupplyChainTask expected FlowData, got object"),
+        (lambda: SupplyChainTask().meet(object()), "data: expected FlowData for SupplyChainTask, got object"),
         (lambda: SupplyChainTask(baselines=["output_itself"]), "baselines: expected names among one_round"),
         (lambda: SyntheticEconomyData(shocks="x"), "shocks: expected one of unit, sparse"),
         (lambda: SyntheticEconomyData(economies=0), "economies"),
@@ -292,5 +292,5 @@ def test_a_loader_of_the_users_own_trains_and_predicts():
     assert len(table["id"]) == sum(n * m for n, m in sizes)  # no rows of shocks that an economy does not have
     assert table["id"][:2] == ["0:0:0", "0:0:1"] and table["id"][-1] == f"1:{sizes[1][1] - 1}:{sizes[1][0] - 1}"
     assert task.baselines("test") == {}
-    with pytest.raises(TypeError, match=r"expected ShockBatch\(supplier, .*\), got Tensor"):
+    with pytest.raises(TypeError, match=r"expected ShockBatch\(supplier, .*\) for SupplyChainTask, got Tensor"):
         L.Trainer(**quiet).fit(task, torch.utils.data.DataLoader([items[0].shock], batch_size=None))

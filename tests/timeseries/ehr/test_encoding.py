@@ -74,7 +74,7 @@ def drawn_with_risk(given):
 def test_other_batches_and_open_options_are_named(tmp_path):
     given = drawn(32)
     pairs = DataLoader(TensorDataset(torch.zeros(8, 3), torch.zeros(8)), 4)
-    message = r"batch: EventClassificationTask expected EventBatch\(time, code, .*timeseries.EventArrayData makes such"
+    message = r"batch: expected EventBatch\(time, code, .* for EventClassificationTask, .*EventArrayData makes such"
     with pytest.raises(TypeError, match=message):
         trainer(tmp_path).fit(task(given), pairs, pairs)
     with pytest.raises(ValueError, match="codes, kind, names: expected values, or data of EventDataModule"):

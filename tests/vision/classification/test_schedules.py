@@ -73,7 +73,7 @@ def test_resumed_goes_on_where_it_stopped(name):
     [
         ("plateau", {}, r"scheduler: expected one of cosine, tanh"),
         ("cosine", {"speed": 1}, r"scheduler_options: .*speed"),
-        ("cosine", {"num_epochs": 1}, r"scheduler_options: num_epochs follow from the training"),
+        ("cosine", {"num_epochs": 1}, r"scheduler_options: expected none that follow from .*, got num_epochs"),
     ],
 )
 def test_refused(name, options, message):

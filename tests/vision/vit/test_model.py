@@ -235,7 +235,7 @@ def test_backbones_by_name():
     ("name", "extra", "message"),
     [
         ("vit_siute_tiny_patch16_224", {}, "near: vit_suite_tiny_patch16_224"),
-        ("test_resnet", {"options": {"colour": 1}}, "model_options: test_resnet does not take"),
+        ("test_resnet", {"options": {"colour": 1}}, "model_options: expected options of test_resnet, got"),
         ("vit_suite_tiny_patch16_224", {"pretrained": True}, "no trained weights"),
     ],
 )

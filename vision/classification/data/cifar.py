@@ -56,7 +56,7 @@ class CifarData(ImageDataModule):
                 f"root: expected {kind.base_folder} in {self.root} or a network to download it to there, got: {error}"
             ) from error
         except RuntimeError as error:  # missing, or a checksum differs
-            raise FileNotFoundError(f"root: {kind.base_folder} in {self.root}: {error}") from error
+            raise FileNotFoundError(f"root: expected {kind.base_folder} in {self.root}, got: {error}") from error
 
     def load(self) -> LabelledImages:
         """Read the files."""

@@ -139,7 +139,7 @@ class ImageFolderData(ImageDataModule):
             assert isinstance(self.whole.images, FileImages)
             return hash_files(self.whole.images.paths, self.root)
         if self.predict_root is None:
-            raise RuntimeError("ImageFolderData: call setup() first")
+            raise RuntimeError("ImageFolderData: expected setup() to have been called, got no data yet")
         return hash_files(list_images(self.predict_root))
 
 

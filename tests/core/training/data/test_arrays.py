@@ -81,3 +81,10 @@ def test_a_split_that_cannot_be_drawn(numbers, message):
 def test_a_split_that_can_be_drawn():
     check_scheme(0.5, 0.4)
     check_scheme(0.5, 0.5, fold=4)  # the fold is the test part
+
+
+def test_a_split_that_is_given_keeps_its_groups():
+    given = Split(np.array([0, 1]), np.array([], int), np.array([2]), np.array(["a", "a", "b"]), "subject")
+    assert str(Split.of_parts(given, 3)) == str(given)
+    with pytest.raises(ValueError, match="groups: expected one for each of 4 items, got 3"):
+        Split.of_parts(given, 4)

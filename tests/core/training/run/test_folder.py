@@ -105,7 +105,7 @@ def test_without_validation_best_is_the_final_state(lightning, tmp_path: Path) -
     assert (folder / "best.ckpt").read_bytes() == (folder / "last.ckpt").read_bytes()
     assert set(read(folder / "metrics.json")) == {"train/loss"}
     result = lightning("validate", "--data.val", "false", "--ckpt_path", folder / "best.ckpt")
-    assert result.status == 1 and "there are no validation data" in result.err
+    assert result.status == 1 and "expected validation data, got none" in result.err
 
 
 def test_a_run_that_fails_says_so(lightning, tmp_path: Path) -> None:

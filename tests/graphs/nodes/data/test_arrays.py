@@ -98,7 +98,7 @@ def test_from_arrays_to_predictions_of_a_run_that_is_read_back(tmp_path):
     everything = L.Trainer(**quiet, enable_checkpointing=False).predict(again, new)[0]
     assert everything["id"] == given["names"] and "label" not in everything
     assert torch.equal(everything["probability_blue"][data.split.test], table["probability_blue"])
-    with pytest.raises(ValueError, match="there are no train data"):
+    with pytest.raises(ValueError, match="expected train data, got none"):
         L.Trainer(**quiet, enable_checkpointing=False, max_epochs=1).fit(again, new)
 
 

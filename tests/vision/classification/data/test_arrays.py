@@ -135,6 +135,6 @@ def test_own_loaders_train_on_the_batch_type_and_are_told_otherwise(tmp_path):
     assert run.predict(model, DataLoader(items, batch_size=12))[0]["id"] == [str(k) for k in range(12)]
     plain = DataLoader(TensorDataset(torch.rand(8, 1, 8, 8), torch.arange(8) % 3), batch_size=4)
     with pytest.raises(
-        TypeError, match=r"batch: ImageClassificationTask expected ImageBatch\(image, label, index\), got"
+        TypeError, match=r"batch: expected ImageBatch\(image, label, index\) for ImageClassificationTask, got"
     ):
         trainer(tmp_path).fit(task(**known), plain)
