@@ -266,7 +266,10 @@ def test_a_loader_of_the_users_own_trains_and_predicts(tmp_path):
     table = run.predict(model, loader)[0]
     assert table["id"] == [str(k) for k in range(20)] and model.baselines("test") == {}
     assert table["label"] == [str(k % 3) for k in range(20)]  # names are numbers
-    with pytest.raises(TypeError, match=r"expected NodeBatch\(data, target, index\), got list; graphs.GraphArrayData"):
+    with pytest.raises(
+        TypeError,
+        match=r"expected NodeBatch\(data, target, index\) for NodeClassificationTask, got list; graphs.GraphArrayData",
+    ):
         trainer(tmp_path, max_epochs=1).fit(model, DataLoader([[1, 2]], batch_size=None))
 
 
