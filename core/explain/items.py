@@ -97,8 +97,8 @@ class Explanation:
             raise ValueError("attributions: expected at least one method, got none")
         for method, values in self.attributions.items():
             if values.shape != self.valid.shape:
-                expected, got = tuple(self.valid.shape), tuple(values.shape)
-                raise ValueError(f"attributions[{method!r}]: expected {expected}, got {got}")
+                shapes = f"expected {tuple(self.valid.shape)}, got {tuple(values.shape)}"
+                raise ValueError(f"attributions[{method!r}]: {shapes}")
 
     def of(self, item: str, method: str) -> Tensor:
         """What each unit of an item counts by a method, (units,).

@@ -69,12 +69,18 @@ def data_have_a_stable_fingerprint(make_data: MakeData) -> None:
 
 
 def data_parts_do_not_leak(make_data: MakeData) -> None:
-    """No item and no group is in two parts: the split is made anew, which checks it, and is told in words."""
+    """No item is in the batches of two parts, as far as batches number their items; the split is told in words."""
     data = make_data()
     data.setup("fit")
-    split = getattr(data, "split", None)
-    if split is not None:
-        type(split)(**{field: getattr(split, field) for field in split.__dataclass_fields__})
+    loaders = {"train": data.train_dataloader()}
+    loaders |= {} if data.val_set is None else {"val": data.val_dataloader()}
+    loaders |= {} if data.test_set is None else {"test": data.test_dataloader()}
+    numbers = {part: {n for batch in loader for n in _numbers(batch)} for part, loader in loaders.items()}
+    for first, second in (("train", "val"), ("train", "test"), ("val", "test")):
+        both = numbers.get(first, set()) & numbers.get(second, set())
+        _expect(
+            not both, f"items of {first} and {second}", "none in common", f"{len(both)}, such as {min(both, default=0)}"
+        )
     _expect(bool(data.describe_split()), "describe_split()", "the parts in words", "nothing")
 
 
@@ -267,6 +273,15 @@ def _quiet() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
+
+
+def _numbers(batch: Any) -> list[int]:
+    """The numbers of a batch's items in the whole data set: its field "index", or the key "index" or "id"."""
+    if isinstance(batch, Mapping):
+        found = batch.get("index", batch.get("id"))
+    else:
+        found = getattr(batch, "index", None)
+    return [int(n) for n in found.flatten()] if isinstance(found, Tensor) and not found.is_floating_point() else []
 
 
 def _tensors(batch: Any) -> Iterator[Tensor]:

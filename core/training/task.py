@@ -61,6 +61,11 @@ class Task(L.LightningModule, AdaptsToData, ABC):
     former: ClassVar[bool] = False
     """Whether the class is only the former name of another one."""
 
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if cls.known_by_data and cls.build is Task.build:
+            raise TypeError(f"{cls.__name__}: expected a method build(known) beside known_by_data, got none")
+
     def __init__(
         self,
         lr: float = 1e-3,

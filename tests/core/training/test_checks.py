@@ -8,7 +8,7 @@ import torch
 
 from core.training import checks
 
-from .toy import ToyData, ToyTask
+from .toy import ToyData, ToySet, ToyTask
 
 pytestmark = [pytest.mark.filterwarnings("ignore:.*LeafSpec.*:FutureWarning")]
 
@@ -56,9 +56,24 @@ class Silent(SoundData):
         return ""
 
 
+class Leaking(SoundData):
+    def setup(self, stage: str) -> None:
+        super().setup(stage)
+        self.test_set = ToySet(self.x[8:20], self.y[8:20], augment=False, offset=8)
+
+
+class Numberless(SoundData):
+    def setup(self, stage: str) -> None:
+        super().setup(stage)
+        self.train_set = ["a", "b"]
+        self.collate = list
+
+
 @pytest.mark.parametrize(
     ("make", "check", "message"),
     [
+        (Leaking, checks.data_parts_do_not_leak, "items of train and test: expected none in common, got 12, such as 8"),
+        (Numberless, checks.data_batches_are_reproducible, "train_dataloader"),
         (WithoutSource, checks.data_states_its_origin, "licence, source"),
         (Restless, checks.data_have_a_stable_fingerprint, "fingerprint"),
         (Shifting, checks.data_can_be_set_up_twice, "train_set"),

@@ -103,9 +103,16 @@ def test_what_a_subclass_must_write_is_named() -> None:
         DataModule().fingerprint()
 
 
+def test_what_the_data_decide_needs_a_method_that_builds() -> None:
+    with pytest.raises(TypeError, match=r"Half: expected a method build\(known\) beside known_by_data, got none"):
+
+        class Half(ToyTask):
+            known_by_data = ("width",)
+
+
 def test_missing_data_are_named() -> None:
-    for name in ("train", "val", "test", "predict"):
-        with pytest.raises(ValueError, match="there are no"):
+    for name, said in (("train", "train"), ("val", "validation"), ("test", "test"), ("predict", "predict")):
+        with pytest.raises(ValueError, match=f"DataModule: expected {said} data, got none"):
             getattr(DataModule(), f"{name}_dataloader")()
 
 

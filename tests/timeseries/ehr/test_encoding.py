@@ -27,7 +27,7 @@ def task(given, **options):
 
 
 def loader(given, **options):
-    return DataLoader(EventDataset(given), 16, collate_fn=pad, **options)
+    return DataLoader(EventDataset(given), batch_size=16, collate_fn=pad, **options)
 
 
 def trainer(tmp_path, epochs=2):
@@ -73,7 +73,7 @@ def drawn_with_risk(given):
 
 def test_other_batches_and_open_options_are_named(tmp_path):
     given = drawn(32)
-    pairs = DataLoader(TensorDataset(torch.zeros(8, 3), torch.zeros(8)), 4)
+    pairs = DataLoader(TensorDataset(torch.zeros(8, 3), torch.zeros(8)), batch_size=4)
     message = r"batch: expected EventBatch\(time, code, .* for EventClassificationTask, .*EventArrayData makes such"
     with pytest.raises(TypeError, match=message):
         trainer(tmp_path).fit(task(given), pairs, pairs)
