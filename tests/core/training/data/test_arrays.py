@@ -81,3 +81,13 @@ def test_a_split_that_cannot_be_drawn(numbers, message):
 def test_a_split_that_can_be_drawn():
     check_scheme(0.5, 0.4)
     check_scheme(0.5, 0.5, fold=4)  # the fold is the test part
+
+
+def test_tensors_that_numpy_cannot_hold():
+    rows = torch.tensor([[1.0, 0.0], [0.0, 0.5]])
+    for value in (rows.bfloat16(), rows.to_sparse()):
+        np.testing.assert_array_equal(as_array("x", value), rows.numpy())
+    with pytest.raises(ValueError, match=r"x: expected an array, got list: .*requires grad"):
+        as_array("x", [rows.clone().requires_grad_(), rows.clone().requires_grad_()])
+    with pytest.raises(ValueError, match=r"names: expected \(2,\), got \(2, 1\)"):
+        item_names([["a"], ["b"]], 2)

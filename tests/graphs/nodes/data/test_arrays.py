@@ -143,3 +143,17 @@ def wrong(array, place, value):
 def test_what_does_not_fit_is_named(arrays, options, message):
     with pytest.raises((ValueError, TypeError), match=message):
         ready(*arrays, **options)
+
+
+def test_negative_strides_and_foreign_bytes_are_the_same_numbers():
+    x = np.arange(6, dtype=np.float64).reshape(3, 2)
+    data = GraphArrayData(x.astype(">f8")[::-1], np.array([[0, 1], [1, 2]])[::-1])
+    assert data.given.data.x.tolist() == [[4, 5], [2, 3], [0, 1]]
+    assert data.given.data.edge_index.tolist() == [[1, 2], [0, 1]]
+
+
+def test_classes_are_told_apart():
+    with pytest.raises(ValueError, match="class_names: expected different names, got a, a"):
+        GraphArrayData(np.ones((2, 1)), [[0], [1]], [0, 1], class_names=["a", "a"])
+    with pytest.raises(ValueError, match=r"y: expected \(N,\) with 2 rows, got \(2, 1\)"):
+        GraphArrayData(np.ones((2, 1)), [[0], [1]], [["a"], ["b"]])
