@@ -7,6 +7,7 @@ from typing import Any, NamedTuple, TypeVar
 import yaml
 
 from .checkpoint.checkpoints import check_fits, read_checkpoint
+from .checkpoint.plain import check_stored
 from .data.module import DataModule
 from .registry import import_domains, public_path, registered
 from .task import Task
@@ -49,7 +50,7 @@ def load_run(
     file = _checkpoint_of(Path(path))
     checkpoint = read_checkpoint(file)
     config = _config_beside(file)
-    options, named = _options(checkpoint, "hyper_parameters")
+    options, named = _options(checkpoint, "hyper_parameters", file)
     name = named or checkpoint.get("task") or _class_in(config, "model")
     if name is None and unnamed is not None:
         name = public_path(unnamed)
@@ -62,11 +63,10 @@ def load_run(
     task.load_state_dict(checkpoint["state_dict"])
     module = None
     if data:
-        options, named = _options(checkpoint, "datamodule_hyper_parameters")
-        stored = config.get("data") or {}
+        options, named = _options(checkpoint, "datamodule_hyper_parameters", file)
         if not options:
-            options = dict(stored.get("init_args") or {})
-        name = named or checkpoint.get("data") or stored.get("class_path")
+            options = _mapping(_mapping(config.get("data")).get("init_args"))
+        name = named or checkpoint.get("data") or _class_in(config, "data")
         module = _build(file, DataModule, name, options, "data", trusted)
     return LoadedRun(task.eval(), module, checkpoint)
 
@@ -84,12 +84,19 @@ def _config_beside(file: Path) -> dict[str, Any]:
     path = file.parent / "config.yaml"
     if not path.is_file():
         return {}
-    found = yaml.safe_load(path.read_text(encoding="utf-8"))
-    return found if isinstance(found, dict) else {}
+    try:
+        return _mapping(yaml.safe_load(path.read_text(encoding="utf-8")))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ValueError(f"path: expected a configuration in YAML, got {path}: {error}") from error
 
 
-def _options(checkpoint: dict[str, Any], key: str) -> tuple[dict[str, Any], str | None]:
+def _mapping(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _options(checkpoint: dict[str, Any], key: str, file: Path) -> tuple[dict[str, Any], str | None]:
     """Constructor options that a checkpoint stores, and the class that they are of, if it is named."""
+    check_stored(checkpoint.get(key) or {}, key, str(file))
     stored = dict(checkpoint.get(key) or {})
     name = stored.pop("_class_path", None)
     stored.pop("_instantiator", None)
@@ -97,20 +104,23 @@ def _options(checkpoint: dict[str, Any], key: str) -> tuple[dict[str, Any], str 
 
 
 def _class_in(config: dict[str, Any], part: str) -> str | None:
-    found = (config.get(part) or {}).get("class_path")
+    found = _mapping(config.get(part)).get("class_path")
     return None if found is None else str(found)
 
 
 def _build(file: Path, base: Any, name: str | None, options: dict[str, Any], what: str, trusted: bool) -> Any:
-    if name is None:
-        raise ValueError(f"path: expected a checkpoint that names its {what}, got none in {file}")
+    if not name or not isinstance(name, str):
+        raise ValueError(f"path: expected a checkpoint that names its {what}, got {name or 'none'} in {file}")
     import_domains()
     found = {public_path(cls): cls for cls in registered(base)}
     found.update({f"{cls.__module__}.{cls.__qualname__}": cls for cls in registered(base)})
     cls = found.get(name)
     if cls is None and trusted:
         module, _, attribute = name.rpartition(".")
-        cls = getattr(importlib.import_module(module), attribute)
+        try:
+            cls = getattr(importlib.import_module(module), attribute, None)
+        except (ImportError, ValueError) as error:  # ValueError: a name without a module
+            raise ValueError(f"path: expected a {what} that can be imported, got {name} in {file}: {error}") from error
     if cls is None or not (isinstance(cls, type) and issubclass(cls, base)):
         raise ValueError(
             f"path: expected a {what} of a registered domain, got {name} in {file}"

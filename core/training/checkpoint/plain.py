@@ -12,6 +12,7 @@ import typing
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+import yaml
 from jsonargparse import Namespace
 
 ALLOW = "ATTENTION_SUITE_ALLOW"
@@ -121,7 +122,15 @@ def is_plain_type(hint: Any) -> bool:
 
 def _strangers(value: Any, place: str) -> Iterator[tuple[str, str]]:
     """Where a value holds more than plain ones, and what."""
-    if value is None or isinstance(value, (str, int, float, bool)):
+    if isinstance(value, str):  # the parser reads a text as YAML where an option takes a mapping or a list
+        try:
+            meant = yaml.safe_load(value)
+        except (yaml.YAMLError, ValueError):  # ValueError: such as a date that there is not
+            return
+        if isinstance(meant, (dict, list)):
+            yield from _strangers(meant, place)
+        return
+    if value is None or isinstance(value, (int, float, bool)):
         return
     if isinstance(value, (Mapping, Namespace)):
         items: dict[Any, Any] = _items(value)

@@ -18,10 +18,11 @@ def as_array(name: str, value: Any) -> np.ndarray[Any, Any]:
         ValueError: It is none, such as lists of different lengths.
     """
     if isinstance(value, torch.Tensor):
-        return value.detach().cpu().numpy()
+        dense = value.detach().cpu().to_dense()
+        return (dense.float() if dense.dtype == torch.bfloat16 else dense).numpy(force=True)
     try:
         return np.asarray(value.to_numpy() if hasattr(value, "to_numpy") else value)
-    except ValueError as error:
+    except (TypeError, ValueError, RuntimeError) as error:  # torch's own: a list of tensors that numpy cannot take
         raise ValueError(f"{name}: expected an array, got {type(value).__name__}: {error}") from error
 
 
@@ -55,7 +56,10 @@ def item_names(names: Any, count: int) -> list[str]:
     Raises:
         ValueError: They are too many or few, or two are alike.
     """
-    listed = [str(name) for name in as_array("names", names).tolist()]
+    array = as_array("names", names)
+    if array.ndim != 1:
+        raise ValueError(f"names: expected ({count},), got {array.shape}")
+    listed = [str(name) for name in array.tolist()]
     if len(listed) != count or len(set(listed)) < count:
         raise ValueError(f"names: expected {count} different names, got {len(set(listed))} in {len(listed)}")
     return listed

@@ -45,7 +45,7 @@ class Split:
                 raise ValueError(f"{name}: expected (n,) of whole numbers, got {part.shape} of {part.dtype}")
             most = np.inf if self.groups is None else len(self.groups)
             if len(part) and (part.min() < 0 or part.max() >= most):
-                end = "" if self.groups is None else f" .. {len(self.groups) - 1}"
+                end = " or more" if self.groups is None else f" .. {len(self.groups) - 1}"
                 raise ValueError(f"{name}: expected items 0{end}, got {part.min()} .. {part.max()}")
             if len(np.unique(part)) != len(part):
                 raise ValueError(f"{name}: expected every item once, got one twice")
@@ -78,7 +78,9 @@ class Split:
             raise ValueError(f"groups: expected one for each of {count} items, got {len(groups)}")
         if isinstance(parts, Split):
             parts = dict(zip(PARTS, parts, strict=True))
-        strange = sorted(set(parts) - set(PARTS))
+        if not isinstance(parts, Mapping):
+            raise ValueError(f"split: expected a Split or part -> items, got {type(parts).__name__}")
+        strange = [name for name in parts if name not in PARTS]
         if strange:
             raise ValueError(f"split: expected the parts {', '.join(PARTS)}, got {strange[0]!r}")
         numbers: dict[str, np.ndarray] = {}
@@ -89,7 +91,11 @@ class Split:
                     raise ValueError(f"{name}: expected a mask of {count} items, got {part.shape}")
                 part = np.flatnonzero(part)
             part = part if part.size else part.astype(np.int64)
-            if len(part) and (part.dtype.kind not in "iu" or part.max() >= count):
+            if part.ndim != 1:
+                raise ValueError(f"{name}: expected (n,) of whole numbers, got {part.shape} of {part.dtype}")
+            if part.size and part.dtype.kind not in "iu":
+                raise ValueError(f"{name}: expected whole numbers 0 .. {count - 1}, got {part.dtype}")
+            if part.size and part.max() >= count:
                 got = f"{part.dtype} up to {part.max()}"
                 raise ValueError(f"{name}: expected whole numbers 0 .. {count - 1}, got {got}")
             numbers[name] = part.astype(np.int64)

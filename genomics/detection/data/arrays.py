@@ -1,6 +1,6 @@
 """Sequences that are in memory already: lists, numpy arrays, torch tensors, or columns of a table."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar
 
 import numpy as np
@@ -146,13 +146,16 @@ def _letters(sequences: Any) -> list[str]:
         raise ValueError("sequences: expected a list of strings, got one string")
     if getattr(sequences, "ndim", 1) != 1:
         return _decoded(as_array("sequences", sequences))
+    if not isinstance(sequences, Iterable):
+        raise ValueError(f"sequences: expected a list of strings, got {type(sequences).__name__}")
     letters = []
     for number, item in enumerate(sequences):
         if not isinstance(item, (str, bytes)):
             if not number and getattr(item, "ndim", 0) == 2:  # a list of one-hot rows, of lengths that may differ
                 return [_decoded(as_array("sequences", one)[None], k)[0] for k, one in enumerate(sequences)]
             raise ValueError(f"sequences[{number}]: expected a string or one-hot rows, got {type(item).__name__}")
-        sequence = (item.decode("ascii", "replace") if isinstance(item, bytes) else item).upper()
+        sequence = item.decode("ascii", "replace") if isinstance(item, bytes) else item
+        sequence = sequence.upper() if sequence.isascii() else sequence  # the upper case of ß would be two letters
         if not sequence:
             raise ValueError(f"sequences[{number}]: expected letters, got none")
         strange = sequence.translate(_KNOWN)

@@ -91,6 +91,9 @@ class GraphArrayData(NodeData):
             data.edge_weight = _finite("edge_weight", _numbers("edge_weight", edge_weight), edges, "(E,)")
         if edge_type is not None:
             data.edge_type = _of_length("edge_type", _whole("edge_type", edge_type), edges, "(E,)")
+            if edges and not 0 <= int(data.edge_type.min()) <= int(data.edge_type.max()) < max(edges, 1):
+                got = f"{int(data.edge_type.min())} .. {int(data.edge_type.max())}"
+                raise ValueError(f"edge_type: expected numbers of relations, 0 or more and below {edges}, got {got}")
         if time is not None:
             data.time = _of_length("time", _numbers("time", time), count, "(N,)")
         if graph is not None:
@@ -114,14 +117,19 @@ def _numbers(name: str, value: Any) -> Tensor:
     array = as_array(name, value)
     if array.dtype.kind not in "fiu":
         raise TypeError(f"{name}: expected numbers, got {array.dtype}")
-    return torch.tensor(array, dtype=torch.float32)
+    return torch.tensor(_native(array), dtype=torch.float32)
 
 
 def _whole(name: str, value: Any) -> Tensor:
     array = as_array(name, value)
     if array.dtype.kind not in "iu" and array.size:
         raise TypeError(f"{name}: expected whole numbers, got {array.dtype}")
-    return torch.tensor(array, dtype=torch.long)
+    return torch.tensor(_native(array), dtype=torch.long)
+
+
+def _native(array: np.ndarray) -> np.ndarray:
+    """As torch takes it: no negative strides, the machine's byte order."""
+    return array.astype(array.dtype.newbyteorder("="), order="C")
 
 
 def _of_length(name: str, value: Tensor, length: int, shape: str, ndim: int = 1) -> Tensor:
@@ -149,6 +157,7 @@ def _classes(y: Any, class_names: Sequence[str] | None, count: int) -> tuple[Ten
     if y is None:
         return torch.full((count,), -1), ()
     array = as_array("y", y)
+    shape = array.shape
     names = None if class_names is None else [str(name) for name in class_names]
     if array.dtype.kind in "OU":
         listed = [None if item is None or item != item else item for item in array.flat]  # pandas puts NaN for None
@@ -160,11 +169,14 @@ def _classes(y: Any, class_names: Sequence[str] | None, count: int) -> tuple[Ten
         if strange:
             raise ValueError(f"y: expected classes among {', '.join(names)}, got {strange[0]!r}")
         array = np.array([-1 if item is None else names.index(str(item)) for item in listed], dtype=np.int64)
+        array = array.reshape(shape)
     label = _of_length("y", _whole("y", array), count, "(N,)")
     if names is None and count and int(label.max()) >= count:
         raise ValueError(f"y: expected class numbers below the {count} nodes, got {int(label.max())}")
     if names is None:
         names = [str(number) for number in range(int(label.max()) + 1 if count else 0)]
+    if len(set(names)) < len(names):
+        raise ValueError(f"class_names: expected different names, got {', '.join(names)}")
     if len(names) < 2:
         raise ValueError(f"y: expected 2 or more classes, got {len(names)}")
     return label, tuple(names)

@@ -67,3 +67,37 @@ def test_what_is_missing_is_named(tmp_path: Path) -> None:
 def test_registered_classes_can_be_made() -> None:
     assert ToyTask in registered(Task) and Task not in registered(Task)
     assert public_path(ToyTask) == "tests.core.training.toy.ToyTask"
+
+
+@pytest.mark.parametrize("text", ["model: 5", "model: [a]", "data: 5"])
+def test_an_odd_configuration_names_nothing(run: Path, text: str) -> None:
+    checkpoint = torch.load(run / "best.ckpt", weights_only=True)
+    del checkpoint["task"], checkpoint["hyper_parameters"]["_class_path"]
+    torch.save(checkpoint, run / "best.ckpt")
+    (run / "config.yaml").write_text(text)
+    with pytest.raises(ValueError, match="expected a checkpoint that names its task, got none"):
+        load_run(run)
+
+
+@pytest.mark.parametrize("text", ["a: [", "a: !!python/object/apply:os.system [ls]", "\0"])
+def test_a_configuration_that_is_no_yaml_is_named(run: Path, text: str) -> None:
+    (run / "config.yaml").write_text(text)
+    with pytest.raises(ValueError, match=r"path: expected a configuration in YAML, got .*config\.yaml"):
+        load_run(run)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (5, "expected options by name in hyper_parameters of .*, got int"),
+        ({"width": {"class_path": "os.system"}}, "expected plain values in hyper_parameters .* a class path"),
+        ({"_class_path": ["x"]}, "expected a checkpoint that names its task, got .'x'"),
+        ({"_class_path": "not.there"}, "expected a task that can be imported, got not.there"),
+        ({"_class_path": "nodots"}, "expected a task that can be imported, got nodots"),
+    ],
+)
+def test_odd_options_are_named_even_when_trusted(run: Path, options: object, message: str) -> None:
+    checkpoint = torch.load(run / "best.ckpt", weights_only=True)
+    torch.save({**checkpoint, "hyper_parameters": options}, run / "best.ckpt")
+    with pytest.raises(ValueError, match=message):
+        load_run(run, trusted=True)

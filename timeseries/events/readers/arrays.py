@@ -221,4 +221,6 @@ def _classes(column: Any, n: int, names: tuple[str, ...]) -> tuple[np.ndarray, t
     most = np.nanmax(answer, initial=-1)
     if names and most >= len(names):
         raise ValueError(f"labels.target: expected class numbers 0 .. {len(names) - 1}, got {most:g}")
+    if not names and most >= n:
+        raise ValueError(f"labels.target: expected class numbers below the {n} labels, got {most:g}")
     return answer, names

@@ -20,7 +20,7 @@ class ImageArrayData(ImageDataModule):
         trainer.fit(ImageClassificationTask(), datamodule=data)
 
     Without labels there is nothing to train on: all images are to be predicted. Checkpoints keep the options, not the
-    images.
+    images. The images are not copied: what is changed in them afterwards is changed here.
 
     Args:
         images: All of one shape. A torch tensor is (n, H, W) or (n, C, H, W), as torch has them; anything else becomes
@@ -141,7 +141,7 @@ def _white(array: np.ndarray, white: float | None) -> float:
             raise ValueError(f"white: expected the value that becomes 1 for images of {array.dtype}, got None")
         white = 255.0 if array.dtype == np.uint8 else 1.0
     least, most = float(array.min()), float(array.max())
-    if not white > 0 or least < 0 or most > white:
+    if not 0 < white < np.inf or least < 0 or most > white:
         raise ValueError(f"images: expected values in 0 .. {white:g} (white), got {least:g} .. {most:g}")
     return float(white)
 
@@ -150,7 +150,11 @@ def _targets(labels: Any, classes: Sequence[str] | None, count: int) -> tuple[np
     found = as_array("labels", labels)
     if found.shape != (count,):
         raise ValueError(f"labels: expected ({count},), one of each image, got {found.shape}")
-    if found.dtype.kind in "US":
+    if classes is not None and len({str(name) for name in classes}) < len(classes):
+        raise ValueError(f"classes: expected different names, got {', '.join(map(str, classes))}")
+    if found.dtype.kind == "S" or (found.dtype.kind == "O" and all(isinstance(one, str) for one in found)):
+        found = found.astype(str)  # columns of pandas hold texts as objects
+    if found.dtype.kind == "U":
         known = sorted(set(found.tolist())) if classes is None else [str(name) for name in classes]
         strange = sorted(set(found.tolist()) - set(known))
         if strange:

@@ -106,3 +106,10 @@ def test_a_callback_calls_no_function_of_an_unknown_module(lightning, tmp_path: 
     result = lightning("fit", "--config", bad)
     assert result.status == 1 and "expected a function of torch.nn, " in result.err, result.err
     assert "ATTENTION_SUITE_ALLOW=json" in result.err
+
+
+@pytest.mark.parametrize("text", ["{a: {class_path: x.Y}}", '[{"class\\x5fpath": x.Y}]'])
+def test_a_class_path_in_a_text_that_is_yaml_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match=r"expected plain values in hyper_parameters of p, got a class path, 'x\.Y'"):
+        check_stored({"model_options": text}, "hyper_parameters", "p")
+    check_stored({"title": "no mapping", "odd": "a: [", "day": "2020-13-45"}, "hyper_parameters", "p")

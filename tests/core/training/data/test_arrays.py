@@ -88,3 +88,13 @@ def test_a_split_that_is_given_keeps_its_groups():
     assert str(Split.of_parts(given, 3)) == str(given)
     with pytest.raises(ValueError, match="groups: expected one for each of 4 items, got 3"):
         Split.of_parts(given, 4)
+
+
+def test_tensors_that_numpy_cannot_hold():
+    rows = torch.tensor([[1.0, 0.0], [0.0, 0.5]])
+    for value in (rows.bfloat16(), rows.to_sparse()):
+        np.testing.assert_array_equal(as_array("x", value), rows.numpy())
+    with pytest.raises(ValueError, match=r"x: expected an array, got list: .*requires grad"):
+        as_array("x", [rows.clone().requires_grad_(), rows.clone().requires_grad_()])
+    with pytest.raises(ValueError, match=r"names: expected \(2,\), got \(2, 1\)"):
+        item_names([["a"], ["b"]], 2)

@@ -32,7 +32,7 @@ def test_groups_are_never_parted():
     [
         ((numbers(0, 1), numbers(1), numbers()), "every item in one part, got 1 in train and val, such as 1"),
         ((numbers(0, 0), numbers(), numbers()), "train: expected every item once, got one twice"),
-        ((numbers(0), numbers(-1), numbers()), r"val: expected items 0, got -1 \.\. -1"),
+        ((numbers(0), numbers(-1), numbers()), r"val: expected items 0 or more, got -1 \.\. -1"),
         ((np.array([0.5]), numbers(), numbers()), r"train: expected \(n,\) of whole numbers, got \(1,\) of float64"),
     ],
 )
@@ -98,3 +98,19 @@ def test_only_items_to_predict_are_counted():
     data = Letters()
     data.predict_set = ["x", "y"]  # type: ignore[assignment]
     assert data.describe_split() == "nothing is split: 2 to predict"
+
+
+@pytest.mark.parametrize(
+    ("parts", "message"),
+    [
+        (5, "split: expected a Split or part -> items, got int"),
+        ({1: [0], "x": [1]}, "split: expected the parts train, val, test, got 1"),
+        ({"train": None}, r"train: expected \(n,\) of whole numbers, got \(\) of object"),
+        ({"train": {0, 1}}, r"train: expected \(n,\) of whole numbers, got \(\) of object"),
+        ({"train": ["a"]}, r"train: expected whole numbers 0 \.\. 9, got <U1"),
+        ({"train": [-1]}, r"train: expected items 0 or more, got -1"),
+    ],
+)
+def test_what_is_no_part_is_named(parts, message):
+    with pytest.raises(ValueError, match=message):
+        Split.of_parts(parts, 10)

@@ -190,3 +190,10 @@ def test_from_arrays_to_the_same_predictions(tmp_path):
     assert [line.split(",")[0] for line in first.splitlines()[1:]] == ["a", "b", "c"] and new.describe_split() == ""
     with pytest.raises(ValueError, match=r"path: expected options of genomics\.SequenceArrayData .* got .*'sequences'"):
         load_run(tmp_path / "a.ckpt", data=True)
+
+
+def test_no_letter_becomes_two():
+    with pytest.raises(ValueError, match=r"sequences\[0\]: expected IUPAC codes of DNA, got 'ß' at place 2"):
+        SequenceArrayData(["ACß"])
+    with pytest.raises(ValueError, match="sequences: expected a list of strings, got int"):
+        SequenceArrayData(5)

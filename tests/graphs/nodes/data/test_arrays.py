@@ -127,6 +127,8 @@ def wrong(array, place, value):
         ((X, EDGES, [(1,)] * 60), {}, r"^y: expected \(N,\) with 60 rows, got \(60, 1\)"),
         ((X, EDGES, Y), {"edge_attr": np.ones(3)}, r"^edge_attr: expected \(E, D\) with \d+ rows, got \(3,\)"),
         ((X, EDGES, Y), {"edge_weight": np.full(EDGES.shape[1], np.inf)}, "^edge_weight: expected finite numbers, got"),
+        ((X, EDGES, Y), {"edge_type": np.full(EDGES.shape[1], -1)}, r"^edge_type: expected numbers of relations"),
+        ((X, EDGES, Y * 2**40), {}, "^y: expected class numbers below the 60 nodes, got"),
         ((X, EDGES, Y), {"graph": np.arange(60)}, "^edge_index: expected edges within graphs, got"),
         ((X, EDGES, Y), {"names": ["a"] * 60}, "^names: expected 60 different names, got 1 in 60"),
         ((X, EDGES, Y), {"train": [60]}, r"^train: expected whole numbers 0 \.\. 59, got int64 up to 60"),
@@ -143,3 +145,17 @@ def wrong(array, place, value):
 def test_what_does_not_fit_is_named(arrays, options, message):
     with pytest.raises((ValueError, TypeError), match=message):
         ready(*arrays, **options)
+
+
+def test_negative_strides_and_foreign_bytes_are_the_same_numbers():
+    x = np.arange(6, dtype=np.float64).reshape(3, 2)
+    data = GraphArrayData(x.astype(">f8")[::-1], np.array([[0, 1], [1, 2]])[::-1])
+    assert data.given.data.x.tolist() == [[4, 5], [2, 3], [0, 1]]
+    assert data.given.data.edge_index.tolist() == [[1, 2], [0, 1]]
+
+
+def test_classes_are_told_apart():
+    with pytest.raises(ValueError, match="class_names: expected different names, got a, a"):
+        GraphArrayData(np.ones((2, 1)), [[0], [1]], [0, 1], class_names=["a", "a"])
+    with pytest.raises(ValueError, match=r"y: expected \(N,\) with 2 rows, got \(2, 1\)"):
+        GraphArrayData(np.ones((2, 1)), [[0], [1]], [["a"], ["b"]])

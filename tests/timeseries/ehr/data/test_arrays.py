@@ -118,6 +118,12 @@ def test_targets_of_every_kind() -> None:
             {"kind": "multiclass", "target_names": ["x", "y"]},
             "labels.target: expected one of x, y, got 'z'",
         ),
+        (
+            EVENTS,
+            {**LABELS, "target": [0, 1, 2**40]},
+            {"kind": "multiclass"},
+            "labels.target: expected class numbers below the 3 labels",
+        ),
         (EVENTS, LABELS, {"kind": "time_to_event"}, "labels: expected a column 'duration' of hours"),
         (EVENTS, LABELS, {"split": {"test": [True, False]}}, r"test: expected a mask of 3 items, got \(2,\)"),
         (EVENTS, LABELS, {"split": {"train": [0.5]}}, "train: expected whole numbers"),

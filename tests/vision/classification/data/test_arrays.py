@@ -138,3 +138,17 @@ def test_own_loaders_train_on_the_batch_type_and_are_told_otherwise(tmp_path):
         TypeError, match=r"batch: expected ImageBatch\(image, label, index\) for ImageClassificationTask, got"
     ):
         trainer(tmp_path).fit(task(**known), plain)
+
+
+@pytest.mark.parametrize("kind", [object, "S"])
+def test_texts_of_pandas_and_bytes_are_texts(kind):
+    data = ImageArrayData(np.zeros((4, 2, 2), np.uint8), np.array(["b", "a", "b", "a"]).astype(kind))
+    assert data.class_names == ("a", "b") and data.targets.tolist() == [1, 0, 1, 0]
+
+
+def test_classes_are_told_apart_and_white_is_a_number():
+    images = np.zeros((2, 2, 2), np.uint8)
+    with pytest.raises(ValueError, match="classes: expected different names, got a, a"):
+        ImageArrayData(images, [0, 1], classes=["a", "a"])
+    with pytest.raises(ValueError, match=r"images: expected values in 0 \.\. inf \(white\)"):
+        ImageArrayData(images, white=float("inf"))
