@@ -85,8 +85,6 @@ class EventDataModule(DrawnDataModule[LoadedEvents], ComparesSubjects, ABC):
         samples = loaded.samples
         if len(samples) == 0:
             raise ValueError(f"{type(self).__name__}: expected labelled samples, got none")
-        if not samples.lengths.any() and not samples.static_names:
-            raise ValueError(f"{type(self).__name__}: expected events before {len(samples)} prediction times, got none")
         unknown = int(samples.unlabelled.sum())
         if unknown and not (self.all_test and stage in ("predict", None)):
             raise ValueError(
@@ -99,6 +97,8 @@ class EventDataModule(DrawnDataModule[LoadedEvents], ComparesSubjects, ABC):
             raise ValueError(
                 f"{type(self).__name__}: expected one sample per subject and prediction time, got {twice} twice"
             )
+        if not samples.lengths.any() and not samples.static_names:
+            raise ValueError(f"{type(self).__name__}: expected events before {len(samples)} prediction times, got none")
         if self.all_test:
             nobody = np.zeros(0, dtype=np.int64)
             split = split_by_subject(samples.subjects, nobody, nobody, np.arange(len(samples)))
