@@ -2,17 +2,15 @@
 
 import importlib
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import yaml
 
 from .checkpoint.checkpoints import check_fits, read_checkpoint
 from .checkpoint.plain import check_stored
 from .data.module import DataModule
-from .registry import import_domains, public_path, registered
+from .registry import full_path, import_domains, public_path, registered
 from .task import Task
-
-Base = TypeVar("Base", bound=type)
 
 
 class LoadedRun(NamedTuple):
@@ -112,9 +110,7 @@ def _build(file: Path, base: Any, name: str | None, options: dict[str, Any], wha
     if not name or not isinstance(name, str):
         raise ValueError(f"path: expected a checkpoint that names its {what}, got {name or 'none'} in {file}")
     import_domains()
-    found = {public_path(cls): cls for cls in registered(base)}
-    found.update({f"{cls.__module__}.{cls.__qualname__}": cls for cls in registered(base)})
-    cls = found.get(name)
+    cls = next((one for one in registered(base) if name in (public_path(one), full_path(one))), None)
     if cls is None and trusted:
         module, _, attribute = name.rpartition(".")
         try:

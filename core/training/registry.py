@@ -2,6 +2,7 @@
 
 import inspect
 import sys
+from collections.abc import Iterator
 
 from attention_suite import registered as domains
 
@@ -17,25 +18,30 @@ def import_domains() -> None:
 
 def registered(base: type) -> list[type]:
     """All classes below Task or DataModule that can be made, by name: public ones, nothing abstract."""
-    found: dict[str, type] = {}
-    pending: list[type] = list(base.__subclasses__())
-    while pending:
-        cls = pending.pop()
-        pending += cls.__subclasses__()
-        if not cls.__name__.startswith("_") and not inspect.isabstract(cls):
-            found[f"{cls.__module__}.{cls.__qualname__}"] = cls
+    found = {
+        full_path(cls): cls for cls in _below(base) if not cls.__name__.startswith("_") and not inspect.isabstract(cls)
+    }
     return sorted(found.values(), key=lambda cls: (cls.__module__.partition(".")[0], cls.__name__))
 
 
 def abstract(base: type, name: str) -> type | None:
     """The class of this name or path below `base` that cannot be made, as it lacks a method; None: there is none."""
+    lacking = (cls for cls in _below(base) if inspect.isabstract(cls))
+    return next((cls for cls in lacking if name in (cls.__name__, full_path(cls), public_path(cls))), None)
+
+
+def _below(base: type) -> Iterator[type]:
+    """All classes that are derived from one; twice where they are by two ways."""
     pending: list[type] = list(base.__subclasses__())
     while pending:
         cls = pending.pop()
         pending += cls.__subclasses__()
-        if inspect.isabstract(cls) and name in (cls.__name__, f"{cls.__module__}.{cls.__qualname__}", public_path(cls)):
-            return cls
-    return None
+        yield cls
+
+
+def full_path(cls: type) -> str:
+    """The path of a class by the file that it stands in."""
+    return f"{cls.__module__}.{cls.__qualname__}"
 
 
 def public_path(cls: type) -> str:
@@ -45,4 +51,4 @@ def public_path(cls: type) -> str:
         package = ".".join(parts[:length])
         if getattr(sys.modules.get(package), cls.__name__, None) is cls:
             return f"{package}.{cls.__name__}"
-    return f"{cls.__module__}.{cls.__qualname__}"
+    return full_path(cls)

@@ -10,7 +10,7 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from attention_suite import describe, nearest, needs
 
 from ..data.module import DataModule
-from ..registry import abstract, registered
+from ..registry import abstract, full_path, registered
 from ..task import Task
 from .domains import Domain
 
@@ -131,7 +131,7 @@ def _first(pattern: str, text: str) -> str | None:
 
 
 def _class(path: str, base: type) -> type | None:
-    return next((c for c in registered(base) if f"{c.__module__}.{c.__qualname__}" == path or c.__name__ == path), None)
+    return next((c for c in registered(base) if path in (full_path(c), c.__name__)), None)
 
 
 def _kinds(text: str) -> str:
