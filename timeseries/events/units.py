@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from core.training.command import nearest
+from attention_suite import nearest
 
 from .read_report import ReadReport
 from .records import NONE, EventRecords

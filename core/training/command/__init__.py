@@ -1,7 +1,1 @@
 """The command line: its parser, the domains that it knows, and one message per error."""
-
-from .errors import nearest
-
-__all__ = [
-    "nearest",
-]

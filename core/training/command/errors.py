@@ -14,8 +14,6 @@ from ..registry import abstract, full_path, registered
 from ..task import Task
 from .domains import Domain
 
-__all__ = ["explain", "nearest", "options_of"]
-
 _BASES = {"model": Task, "data": DataModule, "trainer.callbacks": Callback}
 _SHORT_CUTS = ("ema", "early_stopping", "checkpoint_every", "run_name", "out", "ckpt_path", "seed_everything", "config")
 

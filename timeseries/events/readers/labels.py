@@ -8,7 +8,7 @@ from typing import get_args
 import numpy as np
 import pyarrow as pa
 
-from core.training.command import nearest
+from attention_suite import nearest
 
 from ...probabilities.outcomes import Kind
 from ..cohort import Labels, iso

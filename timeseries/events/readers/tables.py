@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from core.training.command import nearest
+from attention_suite import nearest
 
 from ..read_report import ReadReport
 from ..records import NONE, Clock, Columns, EventRecords, assemble
